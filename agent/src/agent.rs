@@ -1,0 +1,101 @@
+//! What all connections share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::audit::AuditLog;
+use crate::audit::record::RequestId;
+use crate::keystore::Keystore;
+use crate::policy;
+use crate::prompt::Chain;
+use crate::token::Authenticator;
+
+/// The agent behind both sockets.
+pub struct Agent {
+    /// The identities.
+    pub keystore: Arc<Keystore>,
+    /// The tokens.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// The ways to a person.
+    pub prompts: Chain,
+    /// The audit log.
+    pub audit: Arc<dyn AuditLog>,
+    /// What the policy decides by.
+    pub settings: policy::Settings,
+    /// How long things may take.
+    pub limits: Limits,
+    /// The user's home directory, where `ssh-add` finds its default keys.
+    pub home: Option<PathBuf>,
+    /// One human interaction at a time.
+    pub person: Mutex<()>,
+    /// One conversation with the tokens at a time: a token mixes up the answers of two.
+    pub tokens: Mutex<()>,
+    requests: AtomicU64,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A prompt.
+    pub prompt: Duration,
+    /// A touch. The token and its library give up by themselves at about 45 s, in confusing ways, so this is less.
+    pub touch: Duration,
+    /// A request in all, the wait for others included. sshd gives a login 120 s (LoginGraceTime).
+    pub request: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            prompt: Duration::from_secs(60),
+            touch: Duration::from_secs(40),
+            request: Duration::from_secs(110),
+        }
+    }
+}
+
+impl Agent {
+    /// An agent without connections yet.
+    #[must_use]
+    pub fn new(
+        keystore: Keystore,
+        authenticator: Arc<dyn Authenticator>,
+        prompts: Chain,
+        audit: Arc<dyn AuditLog>,
+        settings: policy::Settings,
+        limits: Limits,
+        home: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            keystore: Arc::new(keystore),
+            authenticator,
+            prompts,
+            audit,
+            settings,
+            limits,
+            home,
+            person: Mutex::new(()),
+            tokens: Mutex::new(()),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// A number for a request, unique in this run.
+    pub fn next_request(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Time since boot, suspended time included (CLOCK_BOOTTIME): what lifetimes are measured in.
+#[must_use]
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
+}

@@ -1,0 +1,34 @@
+//! The record of every use of a key, and of every refusal.
+//!
+//! The invariant: if a signature leaves the agent, its INTENT and its OUTCOME are on disk.
+
+pub mod log;
+pub mod record;
+
+use async_trait::async_trait;
+
+use record::{Act, Attempt, Intent, Outcome, RequestId};
+
+/// Why a record could not be written. Whoever asked gets no signature.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct AuditError {
+    /// The log file.
+    pub path: String,
+    /// What the system said.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// Where records go. Each call returns when the record is durable.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Before the token is asked for a signature.
+    async fn intent(&self, request: RequestId, intent: Intent) -> Result<(), AuditError>;
+    /// A try that did not end the request: a wrong PIN, a finger that was not recognised.
+    async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError>;
+    /// How the request ended; exactly one for each request.
+    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError>;
+    /// Something other than a signature that an investigator wants to know of.
+    async fn act(&self, act: Act) -> Result<(), AuditError>;
+}

@@ -1,0 +1,246 @@
+//! What a record holds. One record is one line of JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::denial::Denial;
+
+/// The version of the records' schema.
+pub const VERSION: u32 = 1;
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// 1 for the first record of a log, one more for each that follows.
+    pub sequence: u64,
+    /// Wall clock.
+    pub time: jiff::Timestamp,
+    /// The daemon's process id: with `request`, names a request.
+    pub agent_pid: u32,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Names a request within one run of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Event {
+    /// A token is about to be asked for a signature.
+    Intent {
+        /// The request.
+        request: RequestId,
+        /// What is about to be done.
+        #[serde(flatten)]
+        intent: Intent,
+    },
+    /// A try that did not end the request.
+    Attempt {
+        /// The request.
+        request: RequestId,
+        /// What was tried.
+        #[serde(flatten)]
+        attempt: Attempt,
+    },
+    /// A request's end.
+    Outcome {
+        /// The request.
+        request: RequestId,
+        /// How it ended.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// Something other than a signature.
+    Act {
+        /// What was done.
+        #[serde(flatten)]
+        act: Act,
+    },
+}
+
+/// Who asks for what with which key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The program that asked, as the process table shows it (*reported*).
+    pub peer: Peer,
+    /// The key's fingerprint.
+    pub key: String,
+    /// The key's FIDO application; null for a key that is none of ours.
+    pub application: Option<String>,
+    /// What was to be signed (*verified*: read from the signed bytes).
+    pub meaning: Meaning,
+    /// The connection's bindings, the nearest host first (*verified* by the hosts' signatures).
+    pub bindings: Vec<Binding>,
+}
+
+/// The program that asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its process id.
+    pub pid: i32,
+    /// Its user id.
+    pub uid: u32,
+    /// The programs from it up to the session: `ssh`, `bash`, …
+    pub programs: Vec<String>,
+}
+
+/// What was to be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Meaning {
+    /// A login.
+    Login {
+        /// As whom.
+        user: String,
+        /// The host key's fingerprint, where the login names it.
+        host_key: Option<String>,
+    },
+    /// An SSHSIG signature.
+    Signature {
+        /// Its namespace.
+        namespace: String,
+    },
+    /// A certificate.
+    Certificate {
+        /// Its type.
+        certificate: String,
+    },
+    /// Something else.
+    Opaque,
+}
+
+/// One binding of the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The fingerprint of the host's key.
+    pub host_key: String,
+    /// Whether the connection was forwarded to that host.
+    pub forwarding: bool,
+}
+
+/// What is about to be asked of which token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Who asks for what.
+    pub subject: Subject,
+    /// Where the signature goes, in the words of the prompt.
+    pub destination: String,
+    /// The token.
+    pub token: Token,
+    /// How its user is going to be verified first.
+    pub user_verification: Verification,
+}
+
+/// A token, as it shows itself. Neither field proves which token it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its product name.
+    pub product: String,
+    /// Its USB serial number.
+    pub serial: String,
+    /// Its node.
+    pub path: String,
+}
+
+/// How a user was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// Not at all.
+    None,
+    /// By the token's own sensor.
+    BuiltIn,
+    /// By PIN.
+    Pin,
+}
+
+/// A try that did not end the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How the user was to be verified.
+    pub user_verification: Verification,
+    /// Why it did not succeed.
+    pub error: String,
+    /// The CTAP status byte, where the token gave one.
+    pub ctap_status: Option<u8>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "result")]
+pub enum Outcome {
+    /// With a signature.
+    Signed {
+        /// The authenticator data's flags: 1 user present, 4 user verified.
+        flags: u8,
+        /// The token's signature counter.
+        counter: u32,
+        /// How its user was verified in the end.
+        user_verification: Verification,
+    },
+    /// With a refusal.
+    Refused {
+        /// Why.
+        #[serde(flatten)]
+        denial: Denial,
+        /// Who asked for what, where no intent says so.
+        subject: Option<Subject>,
+    },
+    /// The agent was killed between the two records: whether a signature left is not known.
+    Unknown {
+        /// The process id of the agent that wrote the intent: not the one that writes this.
+        intent_by: u32,
+    },
+}
+
+/// Something other than a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "act")]
+pub enum Act {
+    /// The agent started.
+    Start {
+        /// Its version.
+        agent: String,
+    },
+    /// The agent ended in order.
+    Stop,
+    /// A key was added.
+    Add {
+        /// Its fingerprint.
+        key: String,
+        /// From where: the program that added it, or the key file.
+        from: String,
+    },
+    /// A key was removed.
+    Remove {
+        /// Its fingerprint.
+        key: String,
+    },
+    /// All keys were removed.
+    RemoveAll,
+    /// A request to add or remove was refused.
+    Refused {
+        /// What was asked.
+        request: String,
+        /// Why.
+        #[serde(flatten)]
+        denial: Denial,
+    },
+    /// A terminal was attached: it sees the next prompts, and gets the next PIN.
+    Attach {
+        /// The program.
+        peer: Peer,
+    },
+    /// A credential was made on a token.
+    Generate {
+        /// The new key's fingerprint.
+        key: String,
+        /// The token.
+        token: Token,
+    },
+}

@@ -1,0 +1,126 @@
+//! What a token says of itself: authenticatorGetInfo (CTAP 2.1 § 6.4) and the retry counters (§ 6.5.5.2, § 6.5.5.3).
+
+use agent::token::protocol::{Bytes, State};
+use ctap_hid_fido2::FidoKeyHid;
+
+use super::job;
+use crate::attempt::Job;
+use crate::failure::Trouble;
+
+/// What is of use here in the answer to authenticatorGetInfo.
+pub(super) struct Info {
+    versions: Vec<String>,
+    aaguid: Vec<u8>,
+    extensions: Vec<String>,
+    options: Vec<(String, bool)>,
+    pin_protocols: Vec<u32>,
+}
+
+impl Info {
+    pub(super) fn get(key: &FidoKeyHid) -> Result<Self, Trouble> {
+        let info = key.get_info()?;
+        if info.versions.is_empty() || info.aaguid.len() != 16 {
+            return Err(Trouble::Nonsense(
+                "the answer to getInfo lacks the version or the AAGUID",
+            ));
+        }
+        Ok(Self {
+            versions: info.versions,
+            aaguid: info.aaguid,
+            extensions: info.extensions,
+            options: info.options,
+            pin_protocols: info.pin_uv_auth_protocols,
+        })
+    }
+
+    /// An option's value: None where the token does not know it (CTAP 2.1 § 6.4).
+    pub(super) fn option(&self, name: &str) -> Option<bool> {
+        self.options
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|&(_, value)| value)
+    }
+
+    pub(super) fn has_extension(&self, name: &str) -> bool {
+        self.extensions.iter().any(|extension| extension == name)
+    }
+
+    /// Lets the library speak the newest PIN/UV auth protocol that both know; its own choice is the first, always. A token
+    /// of CTAP 2.0 names none and knows the first.
+    pub(super) fn choose_pin_protocol(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
+        key.pin_protocol_version = match &self.pin_protocols {
+            known if known.contains(&2) => 2,
+            known if known.contains(&1) || known.is_empty() => 1,
+            _ => return Err(Trouble::Unsupported("the token knows neither PIN protocol 1 nor 2")),
+        };
+        Ok(())
+    }
+}
+
+/// The token's state, for the person who is about to use it.
+pub(crate) fn state(path: &str) -> Job<State> {
+    job(path, |key| {
+        let info = Info::get(key)?;
+        let (pin_set, built_in_uv) = (info.option("clientPin"), info.option("uv"));
+        let mut pin_retries = None;
+        let mut uv_retries = None;
+        if pin_set == Some(true) {
+            info.choose_pin_protocol(key)?;
+            pin_retries = Some(tries(key.get_pin_retries()?)?);
+        }
+        if built_in_uv == Some(true) {
+            // Tokens of CTAP 2.0 with a sensor do not know this question.
+            uv_retries = key.get_uv_retries().ok().map(tries).transpose()?;
+        }
+        Ok(State {
+            always_uv: info.option("alwaysUv") == Some(true),
+            credential_management: manages_credentials(&info).is_some(),
+            versions: info.versions,
+            aaguid: Bytes(info.aaguid),
+            pin_set,
+            built_in_uv,
+            pin_retries,
+            uv_retries,
+        })
+    })
+}
+
+/// Whether resident credentials can be enumerated; with `Preview` by the command that preceded CTAP 2.1 only (§ 6.13).
+pub(super) fn manages_credentials(info: &Info) -> Option<CredentialManagement> {
+    if info.option("credMgmt") == Some(true) {
+        Some(CredentialManagement::Standard)
+    } else if info.option("credentialMgmtPreview") == Some(true) {
+        Some(CredentialManagement::Preview)
+    } else {
+        None
+    }
+}
+
+/// Which authenticatorCredentialManagement a token has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CredentialManagement {
+    Standard,
+    Preview,
+}
+
+/// Wrong PINs left (CTAP 2.1 § 6.5.5.2).
+pub(crate) fn pin_retries(path: &str) -> Job<u32> {
+    job(path, |key| {
+        Info::get(key)?.choose_pin_protocol(key)?;
+        tries(key.get_pin_retries()?)
+    })
+}
+
+/// Failed fingerprints left (CTAP 2.1 § 6.5.5.3).
+pub(crate) fn uv_retries(path: &str) -> Job<u32> {
+    job(path, |key| {
+        Info::get(key)?.choose_pin_protocol(key)?;
+        tries(key.get_uv_retries()?)
+    })
+}
+
+fn tries(count: i32) -> Result<u32, Trouble> {
+    count
+        .try_into()
+        .map_err(|_| Trouble::Nonsense("a negative number of tries"))
+}

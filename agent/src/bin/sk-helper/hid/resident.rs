@@ -1,0 +1,79 @@
+//! authenticatorCredentialManagement (CTAP 2.1 § 6.8): the resident credentials made for SSH.
+
+use agent::token::protocol::{Bytes, Pin, ResidentCredential};
+use ctap_hid_fido2::FidoKeyHid;
+use ctap_hid_fido2::fidokey::credential_management::credential_management_params::{
+    Credential, CredentialProtectionPolicy, Rp,
+};
+use secrecy::ExposeSecret;
+use ssh_key::sha2::{Digest, Sha256};
+
+use super::credential::public_key;
+use super::info::{CredentialManagement, Info, manages_credentials};
+use super::job;
+use crate::attempt::Job;
+use crate::failure::Trouble;
+
+/// NO_CREDENTIALS, in the library's words.
+const NO_CREDENTIALS: &str = "0x2E CTAP2_ERR_NO_CREDENTIALS";
+
+/// All resident credentials whose relying party is SSH.
+pub(crate) fn enumerate_credentials(path: &str, pin: Pin) -> Job<Vec<ResidentCredential>> {
+    let job = job(path, move |key| enumerate(key, pin.0.expose_secret()));
+    Job { sends_pin: true, ..job }
+}
+
+fn enumerate(key: &mut FidoKeyHid, pin: &str) -> Result<Vec<ResidentCredential>, Trouble> {
+    let info = Info::get(key)?;
+    info.choose_pin_protocol(key)?;
+    let command = manages_credentials(&info).ok_or(Trouble::Unsupported("the token can't list its resident keys"))?;
+    key.use_pre_credential_management = command == CredentialManagement::Preview;
+    let parties = match key.credential_management_enumerate_rps(Some(pin)) {
+        Err(error) if error.to_string().contains(NO_CREDENTIALS) => return Ok(Vec::new()),
+        parties => parties?,
+    };
+    let mut credentials = Vec::new();
+    for party in parties.iter().filter(|party| is_ssh(party)) {
+        for credential in key.credential_management_enumerate_credentials(Some(pin), &party.rpid_hash)? {
+            credentials.extend(resident(credential, &party.public_key_credential_rp_entity.id)?);
+        }
+    }
+    Ok(credentials)
+}
+
+/// A token may cut a long relying party id short (CTAP 2.1 § 6.8.7). Such a key can't be used, for its application is part
+/// of the key.
+fn is_ssh(party: &Rp) -> bool {
+    let id = &party.public_key_credential_rp_entity.id;
+    let whole = party.rpid_hash == *Sha256::digest(id);
+    if id.starts_with("ssh:") && !whole {
+        eprintln!("sk-helper: a resident key's application is cut short, it is left out");
+    }
+    id.starts_with("ssh:") && whole
+}
+
+/// A credential in the protocol's form; None when its key type is none of SSH's.
+fn resident(credential: Credential, application: &str) -> Result<Option<ResidentCredential>, Trouble> {
+    let key_handle = credential.public_key_credential_descriptor.id;
+    if key_handle.is_empty() {
+        return Err(Trouble::Nonsense("a resident credential has no id"));
+    }
+    let Ok((algorithm, public_key)) = public_key(credential.public_key) else {
+        return Ok(None);
+    };
+    let user = credential.public_key_credential_user_entity;
+    Ok(Some(ResidentCredential {
+        application: application.to_owned(),
+        key_handle: Bytes(key_handle),
+        algorithm,
+        public_key,
+        user_id: Bytes(user.id),
+        user_name: user.name,
+        protection: match credential.cred_protect {
+            // A token without credProtect leaves it out, and protects at the first level.
+            CredentialProtectionPolicy::Unknown | CredentialProtectionPolicy::UserVerificationOptional => 1,
+            CredentialProtectionPolicy::UserVerificationOptionalWithCredentialIdList => 2,
+            CredentialProtectionPolicy::UserVerificationRequired => 3,
+        },
+    }))
+}

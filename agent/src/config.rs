@@ -1,0 +1,230 @@
+//! Configuration, and where things are. The one place that reads the environment, beside the prompts.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "configuration may read the environment: the architecture's rule 5"
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use directories::BaseDirs;
+use serde::Deserialize;
+use ssh_key::sha2::{Digest, Sha256};
+
+use crate::agent::Limits;
+use crate::policy::{self, UnboundHop};
+
+/// The name of the product's folders.
+const NAME: &str = "fido-ssh-agent";
+
+/// The file `config.toml`. Unknown settings are refused.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The token helper's program; by default `sk-helper` beside the agent's own program.
+    pub helper: Option<PathBuf>,
+    /// Requests through a forwarding host that does not prove where they lead.
+    pub unbound_hop: UnboundHop,
+    /// Time limits.
+    pub limits: LimitsConfig,
+}
+
+/// The table `[limits]`, in seconds.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// A prompt; 60 when absent.
+    pub prompt_seconds: Option<u64>,
+    /// A touch; 40 when absent, and at most 44, since tokens and their library give up by themselves at 45.
+    pub touch_seconds: Option<u64>,
+    /// A request in all; 110 when absent.
+    pub request_seconds: Option<u64>,
+}
+
+impl Config {
+    /// Reads the user's configuration file; a file that is not there is an empty one.
+    ///
+    /// # Errors
+    /// When it can't be read, or holds something this program does not know.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).with_context(|| format!("{} can't be read", path.display())),
+        };
+        let config: Self = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
+        if config
+            .limits
+            .touch_seconds
+            .is_some_and(|seconds| !(1..=44).contains(&seconds))
+        {
+            bail!("{}: limits.touch_seconds has to be between 1 and 44", path.display());
+        }
+        Ok(config)
+    }
+
+    /// What the policy decides by.
+    #[must_use]
+    pub fn settings(&self) -> policy::Settings {
+        policy::Settings {
+            unbound_hop: self.unbound_hop,
+        }
+    }
+
+    /// How long things may take.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let default = Limits::default();
+        let or = |seconds: Option<u64>, default| seconds.map_or(default, Duration::from_secs);
+        Limits {
+            prompt: or(self.limits.prompt_seconds, default.prompt),
+            touch: or(self.limits.touch_seconds, default.touch),
+            request: or(self.limits.request_seconds, default.request),
+        }
+    }
+}
+
+/// Where things are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The agent's socket, what SSH_AUTH_SOCK names.
+    pub socket: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// State that all agents of this user share: the list of kept keys.
+    pub state: PathBuf,
+    /// State of this agent alone: its audit log and its lock.
+    pub instance_state: PathBuf,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The home directory.
+    pub home: PathBuf,
+}
+
+impl Paths {
+    /// The paths of the agent at `socket`, or of the default one.
+    ///
+    /// # Errors
+    /// Without a home directory.
+    pub fn find(socket: Option<&Path>) -> anyhow::Result<Self> {
+        let base = BaseDirs::new().context("there is no home directory: set HOME")?;
+        let state = base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(NAME);
+        let runtime = base
+            .runtime_dir()
+            .map_or_else(|| state.join("run"), |runtime| runtime.join(NAME));
+        let default_socket = runtime.join("default").join("agent.sock");
+        let socket = match socket {
+            Some(socket) => std::path::absolute(socket)?,
+            None => default_socket.clone(),
+        };
+        let instance = if socket == default_socket {
+            "default".into()
+        } else {
+            instance_name(&socket)
+        };
+        Ok(Self {
+            control: runtime.join(&instance).join("control.sock"),
+            instance_state: state.join(&instance),
+            config: base.config_dir().join(NAME).join("config.toml"),
+            home: base.home_dir().to_owned(),
+            socket,
+            state,
+        })
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.instance_state.join("audit.jsonl")
+    }
+
+    /// Where a background agent writes its messages.
+    #[must_use]
+    pub fn messages(&self) -> PathBuf {
+        self.instance_state.join("agent.log")
+    }
+}
+
+/// An agent started with `-a` is named by its socket, so that `agent-cli` finds it by SSH_AUTH_SOCK.
+fn instance_name(socket: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let hash = Sha256::digest(socket.as_os_str().as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The socket in SSH_AUTH_SOCK.
+#[must_use]
+pub fn socket_in_environment() -> Option<PathBuf> {
+    std::env::var_os("SSH_AUTH_SOCK")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The agent's process id in SSH_AGENT_PID.
+#[must_use]
+pub fn agent_in_environment() -> Option<String> {
+    std::env::var("SSH_AGENT_PID").ok().filter(|pid| !pid.is_empty())
+}
+
+/// Whether $SHELL is a C shell, for which commands are written otherwise.
+#[must_use]
+pub fn shell_is_csh() -> bool {
+    std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"))
+}
+
+/// The helper to use: the configured one, or the one installed with the agent. It is refused when others could change
+/// it, since it is given PINs.
+///
+/// # Errors
+/// When it is not there, or it or its folder can be written by others.
+pub fn helper_program(config: &Config) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let own = std::env::current_exe().context("the agent can't find its own program")?;
+    let beside = own.with_file_name("sk-helper");
+    let program = config.helper.clone().unwrap_or(beside);
+    let program = std::fs::canonicalize(&program).with_context(|| format!("the token helper {}", program.display()))?;
+    let us = rustix::process::geteuid().as_raw();
+    for path in [Some(program.as_path()), program.parent()].into_iter().flatten() {
+        let found = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+        if (found.uid() != us && found.uid() != 0) || found.mode() & 0o022 != 0 {
+            bail!(
+                "the token helper {} could be changed by others: check owner and mode of {}",
+                program.display(),
+                path.display()
+            );
+        }
+    }
+    Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        assert!(Config::load(&path).is_ok());
+        for (text, good) in [
+            ("unbound_hop = \"deny\"\n[limits]\ntouch_seconds = 5\n", true),
+            ("unbound_hops = \"deny\"\n", false),
+            ("[limits]\ntouch_seconds = 45\n", false),
+            ("[limits]\ntouch = 5\n", false),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(Config::load(&path).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_named_by_its_socket() {
+        let default = Paths::find(None).unwrap();
+        assert_eq!(Paths::find(Some(&default.socket)).unwrap(), default);
+        let other = Paths::find(Some(Path::new("/tmp/other.sock"))).unwrap();
+        assert_ne!(other.control, default.control);
+        assert_ne!(other.audit_log(), default.audit_log());
+        assert_eq!(other.state, default.state);
+    }
+}

@@ -1,0 +1,190 @@
+//! The control socket: management that is never forwarded. Lines of JSON; the agent speaks first, with
+//! [`Event::Hello`]. A client sends one [`Request`], answers the questions that come up, and reads events until the one
+//! that ends its request.
+
+pub mod handler;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::denial::Denial;
+use crate::token::protocol::{Algorithm, Bytes, Device, Pin, State};
+
+/// The version of these messages.
+pub const VERSION: u32 = 1;
+
+/// The longest line either side accepts, in bytes.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// What a client asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// How the agent is. Ends with [`Event::Status`].
+    Status,
+    /// Which tokens are plugged in. Ends with [`Event::Tokens`].
+    Tokens,
+    /// Makes this connection the place where prompts appear, until it closes. Begins with [`Event::Attached`].
+    Attach,
+    /// Adds a key file. Ends with [`Event::Added`].
+    AddFile {
+        /// The file, absolute.
+        path: PathBuf,
+    },
+    /// Adds the resident keys of a token, until the agent ends. Ends with [`Event::Added`].
+    AddResident,
+    /// Makes a credential on a token. Ends with [`Event::Generated`].
+    Generate(Generate),
+    /// Answers a question.
+    Answer {
+        /// Which question.
+        id: u64,
+        /// The answer; None is a refusal.
+        answer: Option<Pin>,
+    },
+}
+
+/// A key to be generated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generate {
+    /// `ssh:` or `ssh:NAME`.
+    pub application: String,
+    /// The key type.
+    pub algorithm: Algorithm,
+    /// Whether the token keeps the credential.
+    pub resident: bool,
+    /// Whether each signature needs a PIN or fingerprint.
+    pub verify_required: bool,
+    /// The name the token shows for a resident credential.
+    pub user_name: String,
+    /// Whether a resident credential with the same application and user may be left beside the new one.
+    pub replace: bool,
+}
+
+/// What the agent says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// First of all.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// The agent's version.
+        agent: String,
+    },
+    /// A question to the person.
+    Question {
+        /// Names it in the answer.
+        id: u64,
+        /// What kind of answer is wanted.
+        kind: QuestionKind,
+        /// What it is about.
+        lines: Vec<String>,
+        /// The question itself.
+        question: String,
+    },
+    /// A notice to the person; it stays up until it is withdrawn.
+    Notice {
+        /// Names it.
+        id: u64,
+        /// What it is about.
+        lines: Vec<String>,
+        /// The notice itself.
+        notice: String,
+    },
+    /// A question or notice is over.
+    Withdraw {
+        /// Which.
+        id: u64,
+    },
+    /// This terminal gets the prompts now.
+    Attached,
+    /// Another terminal gets the prompts from now on.
+    Replaced,
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Tokens`].
+    Tokens {
+        /// The tokens.
+        tokens: Vec<TokenStatus>,
+    },
+    /// To [`Request::AddFile`] and [`Request::AddResident`].
+    Added {
+        /// The keys that were added.
+        keys: Vec<AddedKey>,
+    },
+    /// To [`Request::Generate`].
+    Generated(Generated),
+    /// The request was refused.
+    Refused {
+        /// Why.
+        denial: Denial,
+    },
+}
+
+/// What a question wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionKind {
+    /// Yes or no.
+    Confirm,
+    /// A PIN or passphrase: not shown while it is typed.
+    Secret,
+}
+
+/// How the agent is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub agent: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Its audit log.
+    pub audit_log: PathBuf,
+    /// How many keys it holds.
+    pub keys: usize,
+    /// How many terminals are attached.
+    pub attached: usize,
+    /// Whether it could ask a person now, or why not.
+    pub prompts: Result<(), String>,
+}
+
+/// A token that is plugged in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// As the system shows it.
+    pub device: Device,
+    /// As it describes itself; None while it is in use, or when it does not answer.
+    pub state: Option<State>,
+    /// Why there is no state.
+    pub trouble: Option<String>,
+}
+
+/// A key that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedKey {
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Its comment.
+    pub comment: String,
+}
+
+/// A key that was generated: what an OpenSSH sk key file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generated {
+    /// The key type.
+    pub algorithm: Algorithm,
+    /// The FIDO application.
+    pub application: String,
+    /// Ed25519: 32 bytes; P-256: the uncompressed point.
+    pub public_key: Bytes,
+    /// The credential id.
+    pub key_handle: Bytes,
+    /// The flags of the key file (`SkFlags`).
+    pub flags: u8,
+    /// The token it is on.
+    pub token: Device,
+}

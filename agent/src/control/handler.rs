@@ -1,0 +1,172 @@
+//! Serves the control socket.
+
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::mpsc;
+use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::{Event, MAX_LINE, Request, Status, VERSION};
+use crate::agent::{Agent, since_boot};
+use crate::audit::record::Act;
+use crate::config::Paths;
+use crate::denial::Denial;
+use crate::listener::Socket;
+use crate::manage::{self, Management};
+use crate::occasion;
+use crate::peer::Peer;
+use crate::prompt::attached::Terminal;
+
+/// Serves clients until `stop`.
+pub async fn serve(
+    socket: &Socket,
+    agent: &Arc<Agent>,
+    paths: &Arc<Paths>,
+    stop: &CancellationToken,
+    clients: &TaskTracker,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            (stream, peer) = socket.accept() => {
+                let connection = Connection { agent: Arc::clone(agent), paths: Arc::clone(paths), peer };
+                let stop = stop.child_token();
+                clients.spawn(async move { connection.serve(stream, stop).await });
+            }
+        }
+    }
+}
+
+struct Connection {
+    agent: Arc<Agent>,
+    paths: Arc<Paths>,
+    peer: Peer,
+}
+
+impl Connection {
+    async fn serve(self, stream: UnixStream, client: CancellationToken) {
+        let (read, write) = stream.into_split();
+        let requests = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_LINE));
+        let (events, mut outbox) = mpsc::unbounded_channel::<Event>();
+        let writer = async move {
+            let mut lines = FramedWrite::new(write, LinesCodec::new());
+            while let Some(event) = outbox.recv().await {
+                let Ok(line) = serde_json::to_string(&event) else {
+                    continue;
+                };
+                if lines.send(line).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = events.send(Event::Hello {
+            version: VERSION,
+            agent: env!("CARGO_PKG_VERSION").into(),
+        });
+        let terminal = Terminal::new(events.clone());
+        let conversation = self.converse(requests, events, &terminal, &client);
+        // The writer ends after the conversation has dropped its sender, and everything was sent.
+        tokio::join!(writer, conversation);
+    }
+
+    /// The first request is served; what follows it are answers to its questions.
+    async fn converse(
+        &self,
+        mut requests: FramedRead<OwnedReadHalf, LinesCodec>,
+        events: mpsc::UnboundedSender<Event>,
+        terminal: &Arc<Terminal>,
+        client: &CancellationToken,
+    ) {
+        let first = tokio::select! {
+            () = client.cancelled() => return,
+            first = next_request(&mut requests) => first,
+        };
+        let Some(request) = first else { return };
+        let attached = matches!(request, Request::Attach);
+        let work = async {
+            let event = self.answer(request, terminal, client).await.unwrap_or_else(|denial| {
+                tracing::warn!(
+                    code = denial.code.as_str(),
+                    "a management request was refused: {denial}"
+                );
+                Event::Refused { denial }
+            });
+            let _ = events.send(event);
+            if attached {
+                client.cancelled().await;
+            }
+        };
+        let answers = async {
+            while let Some(Request::Answer { id, answer }) = next_request(&mut requests).await {
+                terminal.answer(id, answer.map(|answer| answer.0));
+            }
+            client.cancel();
+        };
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            () = &mut work => {}
+            // The client hung up: the work sees it, and puts its end on record.
+            () = answers => work.await,
+        }
+        self.agent.prompts.attached.detach(terminal);
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        terminal: &Arc<Terminal>,
+        client: &CancellationToken,
+    ) -> Result<Event, Denial> {
+        let management = Management {
+            agent: &self.agent,
+            terminal: terminal.as_ref(),
+            client,
+        };
+        match request {
+            Request::Status => Ok(Event::Status(self.status())),
+            Request::Tokens => Ok(Event::Tokens {
+                tokens: management.tokens().await?,
+            }),
+            Request::Attach => {
+                let act = Act::Attach {
+                    peer: occasion::audit_peer(&self.peer),
+                };
+                manage::record(&self.agent, act).await?;
+                self.agent.prompts.attached.attach(Arc::clone(terminal));
+                Ok(Event::Attached)
+            }
+            Request::AddFile { path } => Ok(Event::Added {
+                keys: vec![management.add_file(path).await?],
+            }),
+            Request::AddResident => Ok(Event::Added {
+                keys: management.add_resident().await?,
+            }),
+            Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
+            Request::Answer { .. } => Err(Denial::new(crate::denial::Code::NotSupported, "nothing was asked")),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            agent: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            socket: self.paths.socket.clone(),
+            audit_log: self.paths.audit_log(),
+            keys: self.agent.keystore.list(since_boot()).len(),
+            attached: self.agent.prompts.attached.count(),
+            prompts: self.agent.prompts.reachable(),
+        }
+    }
+}
+
+/// A line may carry a PIN, so it is wiped. A line that is no request ends the connection: the client is of another
+/// version, or no client of ours.
+async fn next_request(requests: &mut FramedRead<OwnedReadHalf, LinesCodec>) -> Option<Request> {
+    let line = Zeroizing::new(requests.next().await?.ok()?);
+    serde_json::from_str(&line).ok()
+}

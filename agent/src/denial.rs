@@ -1,0 +1,198 @@
+//! Refusals. Each has a stable code that the prompt, the audit log, the commands and the documentation share.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A refusal: what happened, and what to do next. It is a result of a request, not an error of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// The stable code.
+    pub code: Code,
+    /// What happened, in this case.
+    pub reason: String,
+}
+
+impl Denial {
+    /// A refusal with its reason.
+    #[must_use]
+    pub fn new(code: Code, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+        }
+    }
+
+    /// A refusal whose reason is no more than its code says.
+    #[must_use]
+    pub fn plain(code: Code) -> Self {
+        Self::new(code, code.meaning())
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}). {}", self.reason, self.code, self.code.next())
+    }
+}
+
+impl std::error::Error for Denial {}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $meaning:literal $next:literal)*) => {
+        /// The stable code of a refusal. Codes are never renamed or given another meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Code {
+            /// All of them, for the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The code itself.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it means, without the case at hand.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+
+            /// What to do next.
+            #[must_use]
+            pub const fn next(self) -> &'static str {
+                match self { $(Self::$variant => $next,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    UnknownKey "unknown-key"
+        "the agent does not hold this key"
+        "See `agent-cli list`; add the key with `agent-cli add FILE`."
+    KeyGone "key-gone"
+        "the key was removed, replaced or expired while the request waited"
+        "Add the key again and repeat."
+    OpaqueData "opaque-data"
+        "a FIDO key signs logins and SSHSIG messages only, and this is neither"
+        "Use `ssh-keygen -Y sign` for files. If you did not ask for this, find out which program did."
+    SessionMismatch "session-mismatch"
+        "the login is for another session than the one this connection is bound to"
+        "Do not approve it elsewhere: a host on the way may be trying to use your key for itself."
+    HostKeyMismatch "host-key-mismatch"
+        "the login names another host key than the one this connection is bound to"
+        "Do not approve it elsewhere: a host on the way may be trying to use your key for itself."
+    SessionReplayed "session-replayed"
+        "a host on the way asked for a login to its own session"
+        "Do not approve it elsewhere: a host on the way may be trying to use your key for itself."
+    UnboundHop "unbound-hop"
+        "the request came through a forwarding host and its destination is not proven"
+        "Use OpenSSH 8.9 or later on the forwarding host, or allow it with `unbound_hop = \"allow\"`."
+    NoPrompter "no-prompter"
+        "a person has to be asked, and there is no way to ask"
+        "Run `agent-cli attach` in a terminal, or set SSH_ASKPASS and DISPLAY for the agent."
+    PromptRefused "prompt-refused"
+        "the person said no, or gave no answer"
+        "Repeat the request and answer the prompt."
+    PromptTimeout "prompt-timeout"
+        "the prompt was not answered in time"
+        "Repeat the request and answer the prompt."
+    WrongPassphrase "wrong-passphrase"
+        "the passphrase does not open the key file"
+        "Repeat the request with the key file's passphrase."
+    KeyFile "key-file"
+        "the key file can't be read"
+        "Check that the file is there, is yours, and is an OpenSSH key of a FIDO token."
+    ClientGone "client-gone"
+        "the program that asked went away"
+        "Nothing to do."
+    RequestTimeout "request-timeout"
+        "the request took too long in all"
+        "Repeat the request."
+    TokenAbsent "token-absent"
+        "no token is plugged in, or it was pulled out"
+        "Plug the token in and repeat."
+    TokenPermission "token-permission"
+        "the token's device node may not be opened by this user"
+        "Install the udev rule for FIDO devices (Debian: package libfido2-1, or log in at the machine's own seat)."
+    TokenBusy "token-busy"
+        "another program is using the token"
+        "Close the other program (often a browser or another agent) and repeat."
+    KeyNotOnToken "key-not-on-token"
+        "none of the tokens that are plugged in holds this key"
+        "Plug in the token on which the key was generated."
+    TouchTimeout "touch-timeout"
+        "the token was not touched in time"
+        "Repeat, and touch the token while it blinks."
+    DeclinedOnToken "declined-on-token"
+        "the request was declined on the token"
+        "Repeat, if the request is yours."
+    PinWrong "pin-wrong"
+        "the token did not accept the PIN"
+        "Repeat with the right PIN; `agent-cli tokens` shows how many tries are left."
+    PinNotSet "pin-not-set"
+        "the key asks for user verification, and the token has neither PIN nor fingerprint"
+        "Set a PIN with `ssh-keygen`'s or the vendor's tool (`fido2-token -S DEVICE`), then repeat."
+    PinReplug "pin-replug"
+        "the token takes no more PINs until it is plugged in again"
+        "Pull the token out, plug it in, and repeat with the right PIN."
+    PinBlocked "pin-blocked"
+        "the token's PIN is blocked for good"
+        "Use your backup token. This one has to be reset, which erases its keys."
+    FingerNotRecognised "finger-not-recognised"
+        "the token did not recognise the finger"
+        "Repeat with an enrolled finger, clean and dry."
+    FingerBlocked "finger-blocked"
+        "the token's fingerprint sensor is blocked"
+        "Enter the token's PIN once to unblock it."
+    TokenFull "token-full"
+        "the token has no room for another resident key"
+        "Delete a resident credential you no longer use, or generate without --resident."
+    ResidentTwin "resident-twin"
+        "the token already keeps a resident key for this application and user"
+        "Choose another --application ssh:NAME or --user NAME, or pass --replace."
+    TokenUnsupported "token-unsupported"
+        "the token can't do this"
+        "Use a FIDO2 token, or another key type (`--type ecdsa-sk`)."
+    HelperFailed "helper-failed"
+        "the token helper did not answer as it should"
+        "Repeat; if it happens again, see the agent's own messages."
+    TokenUnproven "token-unproven"
+        "the token's answer did not stand up to verification"
+        "Do not trust this token or cable until you know why."
+    AuditUnwritable "audit-unwritable"
+        "the audit log can't be written, so no signature is given out"
+        "Make room on the disk and check the state directory's owner and mode."
+    NotSupported "not-supported"
+        "this agent does not do that yet"
+        "See the README's list of limits."
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_every_one_says_what_to_do() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code} twice");
+            assert!(code.next().ends_with('.'), "{code}: the next step is a sentence");
+            assert!(
+                !code.meaning().ends_with('.'),
+                "{code}: the meaning is put into sentences"
+            );
+        }
+    }
+}

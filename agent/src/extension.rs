@@ -1,0 +1,62 @@
+//! The agent protocol's extensions (RFC 9987 § 3.8).
+
+use crate::session_binding::SessionBindings;
+use crate::wire::{self, WireError};
+
+/// session-bind@openssh.com.
+const SESSION_BIND: &str = "session-bind@openssh.com";
+/// query.
+const QUERY: &str = "query";
+
+/// SSH_AGENT_SUCCESS.
+const SUCCESS: u8 = 6;
+/// SSH_AGENT_EXTENSION_FAILURE.
+const EXTENSION_FAILURE: u8 = 28;
+
+/// Serves an extension request and gives the answer's bytes. An unknown extension fails like a known one
+/// (PROTOCOL.agent), since a client can't act on the difference.
+pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings) -> Vec<u8> {
+    let answer = match name {
+        SESSION_BIND => bind(body, bindings),
+        QUERY if body.is_empty() => wire::encode_query_answer(&[QUERY, SESSION_BIND]).ok(),
+        _ => None,
+    };
+    answer.unwrap_or_else(|| vec![EXTENSION_FAILURE])
+}
+
+fn bind(body: &[u8], bindings: &mut SessionBindings) -> Option<Vec<u8>> {
+    // "Attempted" is remembered before anything is parsed (ssh-agent.c, process_ext_session_bind).
+    bindings.note_attempt();
+    let bound = wire::decode_bind(body)
+        .map_err(|error: WireError| error.to_string())
+        .and_then(|bind| {
+            bindings
+                .bind(&bind.host_key, &bind.session_id, &bind.signature, bind.is_forwarding)
+                .map_err(|error| error.to_string())
+        });
+    match bound {
+        Ok(()) => Some(vec![SUCCESS]),
+        Err(error) => {
+            tracing::warn!(error, "a session binding was refused");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_or_malformed_fails_as_an_extension() {
+        let mut bindings = SessionBindings::default();
+        for (name, body) in [
+            ("no-such@example.com", &b""[..]),
+            (QUERY, b"x"),
+            (SESSION_BIND, b"rubbish"),
+        ] {
+            assert_eq!(serve(name, body, &mut bindings), [EXTENSION_FAILURE], "{name}");
+        }
+        assert!(bindings.attempt_failed());
+    }
+}

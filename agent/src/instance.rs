@@ -1,0 +1,153 @@
+//! One agent a socket: its folders, its lock, and its life from start to end.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::Agent;
+use crate::audit::log::FileLog;
+use crate::audit::record::Act;
+use crate::config::{Config, Paths, helper_program};
+use crate::keystore::Keystore;
+use crate::listener::{self, Socket};
+use crate::prompt::Chain;
+use crate::prompt::askpass::{Askpass, Environment};
+use crate::token::helper::Helpers;
+use crate::{control, policy};
+
+/// How long requests under way may take to be put on record when the agent ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// An agent that listens, and is about to serve.
+pub struct Instance {
+    agent: Arc<Agent>,
+    paths: Arc<Paths>,
+    socket: Socket,
+    control: Socket,
+    _lock: File,
+}
+
+impl Instance {
+    /// Takes the instance's lock, opens its log and its keys, and listens on its sockets.
+    ///
+    /// # Errors
+    /// When another agent holds the instance or serves the socket, or a file can't be used.
+    pub fn start(paths: Paths, config: &Config) -> anyhow::Result<Self> {
+        for folder in [&paths.state, &paths.instance_state] {
+            private_folder(folder)?;
+        }
+        let lock = lock(&paths)?;
+        let helper = helper_program(config)?;
+        let audit = FileLog::open(&paths.audit_log()).context("the audit log can't be opened")?;
+        let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
+        for folder in [paths.control.parent(), default_folder(&paths)].into_iter().flatten() {
+            private_folder(folder)?;
+        }
+        let socket = Socket::bind(&paths.socket)?;
+        let control = Socket::bind(&paths.control)?;
+        let limits = config.limits();
+        let settings: policy::Settings = config.settings();
+        let agent = Agent::new(
+            keystore,
+            Arc::new(Helpers::new(helper, limits.touch)),
+            Chain::new(Askpass::find(&Environment::of_this_process())),
+            Arc::new(audit),
+            settings,
+            limits,
+            Some(paths.home.clone()),
+        );
+        Ok(Self {
+            agent: Arc::new(agent),
+            paths: Arc::new(paths),
+            socket,
+            control,
+            _lock: lock,
+        })
+    }
+
+    /// Serves until SIGTERM, SIGINT or SIGHUP. Requests that are under way then are ended in order, with their outcome on
+    /// record.
+    ///
+    /// # Errors
+    /// When signals can't be handled, or the start can't be put on record.
+    pub async fn serve(self) -> anyhow::Result<()> {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hup = signal(SignalKind::hangup())?;
+        self.agent
+            .audit
+            .act(Act::Start {
+                agent: env!("CARGO_PKG_VERSION").into(),
+            })
+            .await?;
+        let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
+        let serve_agent = listener::serve(&self.socket, &self.agent, &stop, &clients);
+        let serve_control = control::handler::serve(&self.control, &self.agent, &self.paths, &stop, &clients);
+        let signalled = async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+                _ = hup.recv() => {}
+            }
+            stop.cancel();
+        };
+        tokio::join!(serve_agent, serve_control, signalled);
+        clients.close();
+        if tokio::time::timeout(FAREWELL, clients.wait()).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
+        self.agent.audit.act(Act::Stop).await?;
+        Ok(())
+    }
+}
+
+/// The folder of the agent's own socket is ours to make only where it is the default one.
+fn default_folder(paths: &Paths) -> Option<&Path> {
+    let folder = paths.socket.parent()?;
+    (paths.control.parent() == Some(folder)).then_some(folder)
+}
+
+/// Makes a folder that only this user may enter, or checks that it is one.
+fn private_folder(path: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| path.display().to_string())?;
+    let found = std::fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        bail!(
+            "{} has to be a folder that only you may enter (chmod 700)",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+fn lock(paths: &Paths) -> anyhow::Result<File> {
+    let path = paths.instance_state.join("lock");
+    let open = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
+    let file = open.with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "an agent for {} is running already (it holds {})",
+                paths.socket.display(),
+                path.display()
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+    }
+}

@@ -1,0 +1,156 @@
+//! OpenSSH key files of FIDO tokens (OpenSSH PROTOCOL.key, PROTOCOL.u2f).
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ssh_key::PrivateKey;
+use ssh_key::private::KeypairData;
+use ssh_key::public::KeyData;
+use zeroize::Zeroizing;
+
+use crate::constraint::Constraints;
+use crate::denial::{Code, Denial};
+use crate::identity::{self, Credential, Holder, Identity, KeyHandle, SkFlags};
+use crate::peer::Process;
+
+/// The largest key file that is read, in bytes (OpenSSH's own bound is 1 MiB).
+const LARGEST_FILE: u64 = 64 * 1024;
+
+/// Why a key file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It can't be read.
+    #[error("it can't be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// It is no OpenSSH key file.
+    #[error("it is not an OpenSSH private key: {0}")]
+    Format(#[from] ssh_key::Error),
+    /// It holds a software key, not a FIDO token's.
+    #[error("it holds a key that is not on a FIDO token")]
+    NotOnToken,
+    /// It is longer than a key file is.
+    #[error("it is longer than any key file")]
+    TooLong,
+    /// It holds another key than it did when it was added.
+    #[error("it holds another key now")]
+    OtherKey,
+    /// The passphrase does not open it.
+    #[error("the passphrase does not open it")]
+    WrongPassphrase,
+}
+
+impl KeyFileError {
+    /// The refusal for a request that needed the file.
+    #[must_use]
+    pub fn denial(&self, path: &Path) -> Denial {
+        let code = if matches!(self, Self::WrongPassphrase) {
+            Code::WrongPassphrase
+        } else {
+            Code::KeyFile
+        };
+        Denial::new(code, format!("{}: {self}", path.display()))
+    }
+}
+
+/// Reads an identity from a key file; under a passphrase only its public part, which stands in clear.
+///
+/// # Errors
+/// See [`KeyFileError`].
+pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
+    let key = read_private_key(path)?;
+    let public_key = key.public_key().key_data().clone();
+    if identity::application(&public_key).is_none() {
+        return Err(KeyFileError::NotOnToken);
+    }
+    let (holder, comment) = if key.is_encrypted() {
+        (Holder::ProtectedFile(path.to_owned()), comment_beside(path))
+    } else {
+        (
+            Holder::Credential(credential(key.key_data())?),
+            key.comment().to_owned(),
+        )
+    };
+    let comment = if comment.is_empty() {
+        path.display().to_string()
+    } else {
+        comment
+    };
+    Ok(Identity {
+        public_key,
+        comment,
+        holder,
+        constraints: Constraints::default(),
+    })
+}
+
+/// Opens a protected key file, which must still hold `expected`.
+///
+/// # Errors
+/// See [`KeyFileError`].
+pub fn read_credential(path: &Path, expected: &KeyData, passphrase: &[u8]) -> Result<Credential, KeyFileError> {
+    let key = read_private_key(path)?;
+    if key.public_key().key_data() != expected {
+        return Err(KeyFileError::OtherKey);
+    }
+    let key = if key.is_encrypted() {
+        key.decrypt(passphrase).map_err(|_| KeyFileError::WrongPassphrase)?
+    } else {
+        key
+    };
+    credential(key.key_data())
+}
+
+/// The credential in an sk private key, from a file or from `ssh-add`.
+///
+/// # Errors
+/// [`KeyFileError::NotOnToken`] for every other type.
+pub fn credential(key: &KeypairData) -> Result<Credential, KeyFileError> {
+    let (application, key_handle, flags) = match key {
+        KeypairData::SkEd25519(key) => (key.public().application(), key.key_handle(), key.flags()),
+        KeypairData::SkEcdsaSha2NistP256(key) => (key.public().application(), key.key_handle(), key.flags()),
+        _ => return Err(KeyFileError::NotOnToken),
+    };
+    Ok(Credential {
+        application: application.to_owned(),
+        key_handle: KeyHandle::new(key_handle),
+        flags: SkFlags(flags),
+    })
+}
+
+/// The file that a client of `ssh-add FILE` most likely read the key from. `ssh-add` sends the key without its path, so
+/// the paths it was given, and OpenSSH's default ones, are looked at: only a file that holds the very same public key
+/// counts, so a wrong guess can't do harm.
+#[must_use]
+pub fn find(key: &KeyData, client: Option<&Process>, home: Option<&Path>) -> Option<PathBuf> {
+    let directory = client.and_then(|process| process.directory.clone());
+    let arguments = client.map(|process| process.arguments.clone()).unwrap_or_default();
+    let given = arguments
+        .into_iter()
+        .skip(1)
+        .filter_map(|argument| Some(directory.as_ref()?.join(argument)));
+    let defaults = ["id_ed25519_sk", "id_ecdsa_sk"]
+        .iter()
+        .filter_map(|name| Some(home?.join(".ssh").join(name)));
+    given
+        .chain(defaults)
+        .find(|path| path.is_file() && read_private_key(path).is_ok_and(|found| found.public_key().key_data() == key))
+}
+
+fn read_private_key(path: &Path) -> Result<PrivateKey, KeyFileError> {
+    let mut text = Zeroizing::new(Vec::with_capacity(4096));
+    std::fs::File::open(path)?
+        .take(LARGEST_FILE + 1)
+        .read_to_end(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(KeyFileError::TooLong);
+    }
+    Ok(PrivateKey::from_openssh(&*text)?)
+}
+
+/// A protected file hides its comment; the public key beside it says it.
+fn comment_beside(path: &Path) -> String {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    let public = ssh_key::PublicKey::read_openssh_file(Path::new(&name));
+    public.map(|key| key.comment().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,32 @@
+//! An SSH agent for FIDO2 tokens.
+//!
+//! A request travels `listener` → `session` → `sign`, which asks `policy`, a person (`prompt`), a token (`token`) and the
+//! `audit` log, in that order, and is readable top to bottom. The README's chapter "Architecture" is the map; each module
+//! here is one room of it.
+
+pub mod agent;
+pub mod assertion;
+pub mod audit;
+pub mod config;
+pub mod constraint;
+pub mod control;
+pub mod denial;
+mod extension;
+pub mod hardening;
+pub mod identity;
+pub mod instance;
+pub mod keystore;
+pub mod listener;
+pub mod logging;
+mod manage;
+pub mod occasion;
+pub mod payload;
+pub mod peer;
+pub mod policy;
+mod process_table;
+pub mod prompt;
+mod session;
+pub mod session_binding;
+pub mod sign;
+pub mod token;
+mod wire;

@@ -1,0 +1,170 @@
+//! What a person is told about a request, and what the audit log says of it: one description, in one place.
+
+use ssh_encoding::Decode;
+use ssh_key::public::KeyData;
+
+use crate::audit::record;
+use crate::identity::{self, Identity};
+use crate::payload::Payload;
+use crate::peer::Peer;
+use crate::policy::Route;
+use crate::prompt::visible;
+use crate::session_binding::SessionBindings;
+use crate::token::protocol::Device;
+
+/// A request as a person has to judge it.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion<'a> {
+    /// With which key.
+    pub identity: &'a Identity,
+    /// What is to be signed.
+    pub payload: &'a Payload,
+    /// Where it goes.
+    pub route: &'a Route,
+    /// Who asked.
+    pub peer: &'a Peer,
+    /// Which token is going to be asked, once that is known.
+    pub token: Option<&'a Device>,
+    /// Whether that token proved to hold the key.
+    pub token_proven: bool,
+}
+
+impl Occasion<'_> {
+    /// The lines of a prompt: what is verified first, then what is only reported.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.what(), format!("  {}", self.destination())];
+        lines.push(format!("  asked by: {} [reported]", visible(&self.peer.describe())));
+        let key = identity::fingerprint(&self.identity.public_key);
+        lines.push(format!("  key: {key} {}", visible(&self.identity.comment)));
+        if let Some(token) = self.token {
+            let doubt = if self.token_proven {
+                ""
+            } else {
+                " [not proven to hold the key]"
+            };
+            lines.push(format!("  token: {}{doubt}", describe_device(token)));
+        }
+        lines
+    }
+
+    fn what(&self) -> String {
+        match self.payload {
+            Payload::Userauth(login) => format!("Log in as {}", visible(&login.user)),
+            Payload::SshSig { namespace } if namespace == "git" => "Sign a git commit or tag".into(),
+            Payload::SshSig { namespace } => format!("Sign a message or file (namespace {})", visible(namespace)),
+            Payload::Certificate { kind } => format!("Issue a certificate ({})", visible(kind)),
+            Payload::Opaque => "Sign unknown data".into(),
+        }
+    }
+
+    /// Where the signature goes, as far as that is proven.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        let hops = self
+            .route
+            .through()
+            .iter()
+            .map(|key| host_fingerprint(key))
+            .collect::<Vec<_>>()
+            .join(", then ");
+        match self.route {
+            Route::Proven { host_key, through } if through.is_empty() => {
+                format!("on the host with key {} [verified]", host_fingerprint(host_key))
+            }
+            Route::Proven { host_key, .. } => {
+                format!(
+                    "on the host with key {} [verified], forwarded through {hops} [verified]",
+                    host_fingerprint(host_key)
+                )
+            }
+            Route::NotProven { .. } => format!("through {hops} [verified], destination not proven"),
+            Route::Unbound => match self.payload {
+                Payload::Userauth(_) => "asked on this machine, destination not proven".into(),
+                _ => "asked on this machine".into(),
+            },
+        }
+    }
+}
+
+/// A token as a person recognises it.
+#[must_use]
+pub fn describe_device(device: &Device) -> String {
+    let product = if device.product.is_empty() {
+        "FIDO token"
+    } else {
+        &device.product
+    };
+    match device.serial.as_str() {
+        "" => format!("{} at {}", visible(product), visible(&device.path)),
+        serial => format!(
+            "{} serial {} at {}",
+            visible(product),
+            visible(serial),
+            visible(&device.path)
+        ),
+    }
+}
+
+/// The fingerprint of a host key blob; of a host certificate, that of the certificate's bytes.
+fn host_fingerprint(blob: &[u8]) -> String {
+    match KeyData::decode(&mut &*blob) {
+        Ok(key) => identity::fingerprint(&key),
+        Err(_) => {
+            use base64::Engine as _;
+            use ssh_key::sha2::{Digest, Sha256};
+            let hash = base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(blob));
+            format!("SHA256:{hash} (certificate)")
+        }
+    }
+}
+
+/// Who asks for what, for the audit log.
+#[must_use]
+pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, peer: &Peer) -> record::Subject {
+    record::Subject {
+        peer: audit_peer(peer),
+        key: identity::fingerprint(key),
+        application: identity::application(key).map(ToOwned::to_owned),
+        meaning: match payload {
+            Payload::Userauth(login) => record::Meaning::Login {
+                user: login.user.clone(),
+                host_key: login.host_key.as_deref().map(host_fingerprint),
+            },
+            Payload::SshSig { namespace } => record::Meaning::Signature {
+                namespace: namespace.clone(),
+            },
+            Payload::Certificate { kind } => record::Meaning::Certificate {
+                certificate: kind.clone(),
+            },
+            Payload::Opaque => record::Meaning::Opaque,
+        },
+        bindings: bindings
+            .iter()
+            .map(|binding| record::Binding {
+                host_key: host_fingerprint(&binding.host_key),
+                forwarding: binding.is_forwarding,
+            })
+            .collect(),
+    }
+}
+
+/// A client, for the audit log.
+#[must_use]
+pub fn audit_peer(peer: &Peer) -> record::Peer {
+    record::Peer {
+        pid: peer.pid,
+        uid: peer.uid,
+        programs: peer.processes.iter().map(|p| p.name()).collect(),
+    }
+}
+
+/// A token, for the audit log.
+#[must_use]
+pub fn audit_token(device: &Device) -> record::Token {
+    record::Token {
+        product: device.product.clone(),
+        serial: device.serial.clone(),
+        path: device.path.clone(),
+    }
+}

@@ -1,0 +1,160 @@
+//! Terminals that were attached with `agent-cli attach`, and the ones that `agent-cli` itself runs in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{PresenceNotice, Prompt, PromptError, Prompter};
+use crate::control::{Event, QuestionKind};
+
+/// One terminal: the far end of a control connection.
+#[derive(Debug)]
+pub struct Terminal {
+    events: mpsc::UnboundedSender<Event>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last_id: u64,
+    questions: BTreeMap<u64, oneshot::Sender<Option<SecretString>>>,
+}
+
+impl Terminal {
+    /// A terminal whose prompts are sent to `events`.
+    #[must_use]
+    pub fn new(events: mpsc::UnboundedSender<Event>) -> Arc<Self> {
+        Arc::new(Self {
+            events,
+            open: Mutex::default(),
+        })
+    }
+
+    /// Passes on what the person answered to question `id`; None is a refusal.
+    pub fn answer(&self, id: u64, answer: Option<SecretString>) {
+        if let Some(question) = self.open().questions.remove(&id) {
+            // A question that was withdrawn in the meantime has nobody waiting.
+            let _ = question.send(answer);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_id(&self) -> u64 {
+        let mut open = self.open();
+        open.last_id += 1;
+        open.last_id
+    }
+
+    async fn ask(&self, kind: QuestionKind, prompt: &Prompt) -> Result<SecretString, PromptError> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.open().questions.insert(id, sender);
+        let _withdraw = Withdraw {
+            events: self.events.clone(),
+            id,
+        };
+        let lines = prompt.lines.clone();
+        let question = Event::Question {
+            id,
+            kind,
+            lines,
+            question: prompt.question.clone(),
+        };
+        self.events
+            .send(question)
+            .map_err(|_| PromptError::NoChannel("the attached terminal went away".into()))?;
+        receiver.await.ok().flatten().ok_or(PromptError::Refused)
+    }
+
+    /// Ends all questions: the terminal is gone.
+    pub fn close(&self) {
+        self.open().questions.clear();
+    }
+}
+
+/// Takes a question or notice off the screen.
+struct Withdraw {
+    events: mpsc::UnboundedSender<Event>,
+    id: u64,
+}
+
+impl Drop for Withdraw {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Withdraw { id: self.id });
+    }
+}
+
+#[async_trait]
+impl Prompter for Terminal {
+    async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
+        self.ask(QuestionKind::Confirm, prompt).await.map(|_| ())
+    }
+
+    async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
+        let pin = self.ask(QuestionKind::Secret, prompt).await?;
+        if pin.expose_secret().is_empty() {
+            Err(PromptError::Refused)
+        } else {
+            Ok(pin)
+        }
+    }
+
+    fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
+        let id = self.next_id();
+        let notice = Event::Notice {
+            id,
+            lines: prompt.lines.clone(),
+            notice: prompt.question.clone(),
+        };
+        match self.events.send(notice) {
+            Ok(()) => PresenceNotice::new(Withdraw {
+                events: self.events.clone(),
+                id,
+            }),
+            Err(_) => PresenceNotice::none(),
+        }
+    }
+}
+
+/// The terminals that are attached now; the latest gets the prompts.
+#[derive(Debug, Default)]
+pub struct AttachedTerminals(Mutex<Vec<Arc<Terminal>>>);
+
+impl AttachedTerminals {
+    /// Adds a terminal, which gets the prompts from now on. The one it replaces is told.
+    pub fn attach(&self, terminal: Arc<Terminal>) {
+        let mut terminals = self.terminals();
+        if let Some(replaced) = terminals.last() {
+            let _ = replaced.events.send(Event::Replaced);
+        }
+        terminals.push(terminal);
+    }
+
+    /// Removes a terminal.
+    pub fn detach(&self, terminal: &Arc<Terminal>) {
+        self.terminals().retain(|other| !Arc::ptr_eq(other, terminal));
+        terminal.close();
+    }
+
+    /// The one that gets the prompts.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Terminal>> {
+        self.terminals().last().cloned()
+    }
+
+    /// How many are attached.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.terminals().len()
+    }
+
+    fn terminals(&self) -> MutexGuard<'_, Vec<Arc<Terminal>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,174 @@
+//! One connection to the agent's socket: the protocol's messages on one side, the domain on the other.
+
+use std::sync::Arc;
+
+use ssh_agent_lib::agent::Session as Protocol;
+use ssh_agent_lib::error::AgentError;
+use ssh_agent_lib::proto::{Identity as Listed, PublicCredential, RemoveIdentity, Response, SignRequest};
+use ssh_encoding::Encode;
+use ssh_key::Signature;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, since_boot};
+use crate::audit::record::Act;
+use crate::constraint::Constraints;
+use crate::denial::{Code, Denial};
+use crate::extension;
+use crate::identity::{self, Holder, Identity};
+use crate::keystore::file;
+use crate::peer::Peer;
+use crate::session_binding::SessionBindings;
+use crate::sign;
+use crate::wire::{self, Addition, Incoming};
+
+/// SSH_AGENT_FAILURE. It carries no reason: that goes to the prompt, the audit log and the agent's messages.
+const FAILURE: u8 = 5;
+
+/// A client's session.
+pub(crate) struct Session {
+    agent: Arc<Agent>,
+    peer: Peer,
+    bindings: SessionBindings,
+    client: CancellationToken,
+}
+
+impl Session {
+    /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
+    pub(crate) fn new(agent: Arc<Agent>, peer: Peer, client: CancellationToken) -> Self {
+        Self {
+            agent,
+            peer,
+            bindings: SessionBindings::default(),
+            client,
+        }
+    }
+
+    /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
+    pub(crate) async fn answer(&mut self, frame: &[u8]) -> Vec<u8> {
+        let incoming = match wire::decode(frame) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                tracing::debug!(%error, "a message was not understood");
+                return vec![FAILURE];
+            }
+        };
+        let response = match incoming {
+            Incoming::Extension { name, body } => return extension::serve(&name, &body, &mut self.bindings),
+            Incoming::Add(addition) => self.add(addition).await.map(|()| Response::Success),
+            Incoming::Other(request) => self.handle(request).await,
+        };
+        match response.map(|response| wire::encode(&response)) {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "an answer can't be encoded");
+                vec![FAILURE]
+            }
+            Err(_) => vec![FAILURE],
+        }
+    }
+
+    async fn add(&self, addition: Addition) -> Result<(), AgentError> {
+        let Addition {
+            key,
+            comment,
+            confirm,
+            lifetime,
+        } = addition;
+        let Ok(credential) = file::credential(&key) else {
+            let reason = "only keys of FIDO tokens can be added so far";
+            return self.refuse("add", Denial::new(Code::NotSupported, reason)).await;
+        };
+        let public_key = match ssh_key::PrivateKey::new(key, "") {
+            Ok(key) => key.public_key().key_data().clone(),
+            Err(error) => return Err(AgentError::other(error)),
+        };
+        let expires_at = lifetime.map(|lifetime| since_boot() + lifetime);
+        let identity = Identity {
+            public_key,
+            comment,
+            holder: Holder::Credential(credential),
+            constraints: Constraints { confirm, expires_at },
+        };
+        let path = file::find(
+            &identity.public_key,
+            self.peer.processes.first(),
+            self.agent.home.as_deref(),
+        );
+        let from = path
+            .as_ref()
+            .map_or_else(|| self.peer.describe(), |path| path.display().to_string());
+        let act = Act::Add {
+            key: identity::fingerprint(&identity.public_key),
+            from,
+        };
+        self.record(act).await?;
+        self.agent.keystore.add(identity, path).map_err(AgentError::other)
+    }
+
+    async fn refuse(&self, request: &str, denial: Denial) -> Result<(), AgentError> {
+        tracing::warn!(code = denial.code.as_str(), "{request} refused: {denial}");
+        self.record(Act::Refused {
+            request: request.into(),
+            denial,
+        })
+        .await?;
+        Err(AgentError::Failure)
+    }
+
+    /// What changes the agent is on record first.
+    async fn record(&self, act: Act) -> Result<(), AgentError> {
+        self.agent.audit.act(act).await.map_err(|error| {
+            tracing::error!(%error, "the audit log can't be written");
+            AgentError::Failure
+        })
+    }
+}
+
+#[ssh_agent_lib::async_trait]
+impl Protocol for Session {
+    async fn request_identities(&mut self) -> Result<Vec<Listed>, AgentError> {
+        let identities = self.agent.keystore.list(since_boot());
+        let listed = |identity: Identity| Listed {
+            credential: identity.public_key.into(),
+            comment: identity.comment,
+        };
+        Ok(identities.into_iter().map(listed).collect())
+    }
+
+    async fn sign(&mut self, request: SignRequest) -> Result<Signature, AgentError> {
+        let mut key_blob = Vec::new();
+        request.credential.encode(&mut key_blob).map_err(AgentError::other)?;
+        let request = sign::Request {
+            key: key_of(&request.credential),
+            key_blob,
+            data: request.data,
+            bindings: self.bindings.clone(),
+            peer: self.peer.clone(),
+        };
+        sign::sign(&self.agent, &request, &self.client)
+            .await
+            .map_err(|_| AgentError::Failure)
+    }
+
+    async fn remove_identity(&mut self, identity: RemoveIdentity) -> Result<(), AgentError> {
+        let key = key_of(&identity.credential);
+        if self.agent.keystore.find(&key).is_none() {
+            return Err(AgentError::Failure);
+        }
+        self.record(Act::Remove {
+            key: identity::fingerprint(&key),
+        })
+        .await?;
+        self.agent.keystore.remove(&key).map_err(AgentError::other)?;
+        Ok(())
+    }
+
+    async fn remove_all_identities(&mut self) -> Result<(), AgentError> {
+        self.record(Act::RemoveAll).await?;
+        self.agent.keystore.remove_all().map_err(AgentError::other)
+    }
+}
+
+fn key_of(credential: &PublicCredential) -> ssh_key::public::KeyData {
+    credential.key_data().clone()
+}

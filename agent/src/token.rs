@@ -1,0 +1,130 @@
+//! FIDO2 tokens, as the rest of the daemon sees them.
+
+pub mod helper;
+pub(crate) mod hidraw;
+pub mod protocol;
+pub mod select;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::denial::{Code, Denial};
+use protocol::{Command, Failure, Reply};
+
+/// Where tokens are asked.
+#[async_trait]
+pub trait Authenticator: Send + Sync {
+    /// Begins a conversation with the tokens, for one request of a client. It ends when it is dropped.
+    ///
+    /// # Errors
+    /// When the helper can't be started or is of another version.
+    async fn begin(&self) -> Result<Box<dyn Exchange>, Failure>;
+}
+
+/// One conversation with the tokens.
+#[async_trait]
+pub trait Exchange: Send {
+    /// Gives a command and waits for its end. `presence` is called when the token begins to wait for its person.
+    ///
+    /// # Errors
+    /// What the token, the helper or its time limit said. After [`TokenError::HelperExited`] the conversation is over.
+    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure>;
+
+    /// Cancels what the token waits for, and ends the conversation. Safe to call when a call's future was dropped.
+    async fn cancel(&mut self);
+}
+/// Why a token gave no answer. The names follow the CTAP 2.1 status codes (§ 8.2) where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenError {
+    /// No such device, or it was unplugged.
+    #[error("no token is plugged in, or it was pulled out")]
+    NotFound,
+    /// The device node can't be opened.
+    #[error("the token's device node may not be opened by this user")]
+    PermissionDenied,
+    /// Another program is using the token (CHANNEL_BUSY, or its replies came between ours).
+    #[error("another program is using the token")]
+    Busy,
+    /// PIN_REQUIRED: the token wants user verification.
+    #[error("the token wants its PIN")]
+    PinRequired,
+    /// PIN_INVALID.
+    #[error("the token did not accept the PIN")]
+    PinInvalid {
+        /// Tries left, where the token said so.
+        retries: Option<u32>,
+    },
+    /// PIN_AUTH_BLOCKED: three wrong PINs in a row.
+    #[error("the token takes no more PINs until it is pulled out and plugged in again")]
+    PinAuthBlocked,
+    /// PIN_BLOCKED: no tries left.
+    #[error("the token's PIN is blocked for good")]
+    PinBlocked,
+    /// PIN_NOT_SET.
+    #[error("the token has no PIN yet")]
+    PinNotSet,
+    /// UV_INVALID: the finger was not recognised.
+    #[error("the token did not recognise the finger")]
+    UvInvalid {
+        /// Tries left, where the token said so.
+        retries: Option<u32>,
+    },
+    /// UV_BLOCKED: too many unrecognised fingers.
+    #[error("the token's fingerprint sensor is blocked")]
+    UvBlocked,
+    /// OPERATION_DENIED: declined on the token itself.
+    #[error("the request was declined on the token")]
+    OperationDenied,
+    /// USER_ACTION_TIMEOUT, ACTION_TIMEOUT, or our own deadline.
+    #[error("the token was not touched in time")]
+    UserTimeout,
+    /// KEEPALIVE_CANCEL: cancelled, by us or by the token.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// NO_CREDENTIALS: the token does not hold this key, or hides it until its user is verified.
+    #[error("the token does not hold this key")]
+    NoCredentials,
+    /// KEY_STORE_FULL.
+    #[error("the token has no room for another resident key")]
+    KeyStoreFull,
+    /// UNSUPPORTED_ALGORITHM, UNSUPPORTED_OPTION, INVALID_OPTION and the like.
+    #[error("the token can't do this")]
+    Unsupported,
+    /// The helper process ended without an answer.
+    #[error("the token helper ended without an answer")]
+    HelperExited,
+    /// An answer that makes no sense, or a status that is none of the above.
+    #[error("the token gave an answer that can't be used")]
+    Protocol,
+}
+
+/// The refusal for a request that a token did not serve.
+impl From<&Failure> for Denial {
+    fn from(failure: &Failure) -> Self {
+        let code = match &failure.error {
+            TokenError::NotFound => Code::TokenAbsent,
+            TokenError::PermissionDenied => Code::TokenPermission,
+            TokenError::Busy => Code::TokenBusy,
+            TokenError::PinRequired | TokenError::PinInvalid { .. } => Code::PinWrong,
+            TokenError::PinAuthBlocked => Code::PinReplug,
+            TokenError::PinBlocked => Code::PinBlocked,
+            TokenError::PinNotSet => Code::PinNotSet,
+            TokenError::UvInvalid { .. } => Code::FingerNotRecognised,
+            TokenError::UvBlocked => Code::FingerBlocked,
+            TokenError::OperationDenied | TokenError::Cancelled => Code::DeclinedOnToken,
+            TokenError::UserTimeout => Code::TouchTimeout,
+            TokenError::NoCredentials => Code::KeyNotOnToken,
+            TokenError::KeyStoreFull => Code::TokenFull,
+            TokenError::Unsupported => Code::TokenUnsupported,
+            TokenError::HelperExited | TokenError::Protocol => Code::HelperFailed,
+        };
+        tracing::debug!(
+            detail = failure.detail,
+            status = failure.ctap_status,
+            "{}",
+            failure.error
+        );
+        Self::new(code, failure.error.to_string())
+    }
+}

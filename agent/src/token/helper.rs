@@ -1,0 +1,233 @@
+//! The helper process: started for one request, given commands, cancelled or killed when its time is up.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command as Process};
+use tokio::time::timeout;
+use tokio_util::codec::{FramedRead, LinesCodec};
+use zeroize::Zeroizing;
+
+use super::protocol::{Command, Failure, Hello, MAX_LINE, Message, Progress, Reply, VERSION};
+use super::{Authenticator, Exchange, TokenError, hidraw};
+
+/// How long a command may take that waits for nobody. A token answers within milliseconds; a helper retries for two
+/// seconds when another program gets between.
+const SILENT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a cancelled helper may take to end by itself; it then reports in order, and frees the device.
+const CANCEL_GRACE: Duration = Duration::from_millis(300);
+
+/// How much of a helper's complaints is logged, in bytes.
+const STDERR_LIMIT: u64 = 16 * 1024;
+
+/// Starts helpers.
+#[derive(Debug, Clone)]
+pub struct Helpers {
+    program: PathBuf,
+    touch_limit: Duration,
+}
+
+impl Helpers {
+    /// Helpers of this program, whose commands wait for a person at most `touch_limit`.
+    #[must_use]
+    pub fn new(program: PathBuf, touch_limit: Duration) -> Self {
+        Self { program, touch_limit }
+    }
+
+    fn start(&self) -> Result<Helper, Failure> {
+        let mut process = Process::new(&self.program);
+        process
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = process
+            .spawn()
+            .map_err(|error| ended(format!("{} can't be started: {error}", self.program.display())))?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(ended("the helper's pipes are missing".into()));
+        };
+        tokio::spawn(log_complaints(stderr));
+        let messages = FramedRead::new(stdout, LinesCodec::new_with_max_length(MAX_LINE));
+        Ok(Helper {
+            child,
+            stdin: Some(stdin),
+            messages,
+            touch_limit: self.touch_limit,
+            channel: None,
+        })
+    }
+}
+
+#[async_trait]
+impl Authenticator for Helpers {
+    async fn begin(&self) -> Result<Box<dyn Exchange>, Failure> {
+        let mut helper = self.start()?;
+        let line = timeout(SILENT_LIMIT, helper.next_line())
+            .await
+            .map_err(|_| ended("it did not say hello".into()))??;
+        match serde_json::from_str(&line) {
+            Ok(Hello { version: VERSION }) => Ok(Box::new(helper)),
+            Ok(Hello { version }) => Err(ended(format!(
+                "it speaks version {version}, the agent version {VERSION}"
+            ))),
+            Err(_) => Err(ended("it did not say hello".into())),
+        }
+    }
+}
+
+/// A running helper.
+struct Helper {
+    child: Child,
+    /// None once the conversation is over.
+    stdin: Option<ChildStdin>,
+    messages: FramedRead<ChildStdout, LinesCodec>,
+    touch_limit: Duration,
+    /// The device and channel of the command under way.
+    channel: Option<(String, [u8; 4])>,
+}
+
+impl Helper {
+    async fn next_line(&mut self) -> Result<String, Failure> {
+        match self.messages.next().await {
+            Some(Ok(line)) => Ok(line),
+            Some(Err(error)) => Err(protocol(error.to_string())),
+            None => Err(ended("the helper ended".into())),
+        }
+    }
+
+    async fn send(&mut self, command: &Command) -> Result<(), Failure> {
+        let stdin = self
+            .stdin
+            .as_mut()
+            .ok_or_else(|| ended("the conversation is over".into()))?;
+        let line = secret_line(command).map_err(|error| protocol(error.to_string()))?;
+        stdin.write_all(&line).await.map_err(|error| ended(error.to_string()))
+    }
+
+    async fn answer(&mut self, device: Option<&str>, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+        loop {
+            let line = self.next_line().await?;
+            match serde_json::from_str(&line).map_err(|error| protocol(error.to_string()))? {
+                Message::Progress(Progress::Channel { path, channel }) => {
+                    let channel = channel
+                        .0
+                        .as_slice()
+                        .try_into()
+                        .map_err(|_| protocol("a channel has 4 bytes".into()))?;
+                    if device.is_some_and(|device| device != path) {
+                        return Err(protocol("the helper opened another device".into()));
+                    }
+                    self.channel = Some((path, channel));
+                }
+                Message::Progress(Progress::PresenceNeeded) => presence(),
+                Message::Reply(reply) => return Ok(reply),
+                Message::Failed(failure) => return Err(failure),
+            }
+        }
+    }
+
+    fn cancel_on_device(&self) {
+        let Some((path, channel)) = &self.channel else { return };
+        if let Err(error) = hidraw::send_cancel(path, *channel) {
+            tracing::debug!(%error, path, "no cancel could be sent to the token");
+        }
+    }
+}
+
+#[async_trait]
+impl Exchange for Helper {
+    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+        let (device, waits_for_person) = match &command {
+            Command::List => (None, false),
+            Command::GetState { path } | Command::Probe { path, .. } => (Some(path.clone()), false),
+            Command::Select { .. } => (None, true),
+            Command::GetAssertion { path, .. }
+            | Command::MakeCredential { path, .. }
+            | Command::EnumerateCredentials { path, .. } => (Some(path.clone()), true),
+        };
+        let limit = if waits_for_person {
+            self.touch_limit
+        } else {
+            SILENT_LIMIT
+        };
+        let work = async {
+            self.send(&command).await?;
+            self.answer(device.as_deref(), presence).await
+        };
+        let result = match timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.cancel().await;
+                let error = if waits_for_person {
+                    TokenError::UserTimeout
+                } else {
+                    TokenError::HelperExited
+                };
+                Err(Failure::new(error, format!("no answer within {} s", limit.as_secs())))
+            }
+        };
+        match &result {
+            // Whatever it says after it lied or fell silent is not listened to.
+            Err(Failure {
+                error: TokenError::Protocol,
+                ctap_status: None,
+                ..
+            }) => self.cancel().await,
+            _ => self.channel = None,
+        }
+        result
+    }
+
+    async fn cancel(&mut self) {
+        self.cancel_on_device();
+        // The end of its input tells the helper to give up.
+        drop(self.stdin.take());
+        if timeout(CANCEL_GRACE, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+            self.cancel_on_device();
+        }
+        self.channel = None;
+    }
+}
+
+impl Drop for Helper {
+    /// A conversation that is dropped while a command runs (the agent is being shut down, say) must not leave the token
+    /// blinking.
+    fn drop(&mut self) {
+        self.cancel_on_device();
+    }
+}
+
+/// A command's line. It may carry a PIN: the buffer is wiped, and large enough from the start to leave no copy behind.
+fn secret_line(command: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
+    serde_json::to_writer(&mut *line, command)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The helper's complaints go to the agent's own log, where they can't be mistaken for the agent's words.
+async fn log_complaints(stderr: ChildStderr) {
+    let mut text = String::new();
+    let _ = stderr.take(STDERR_LIMIT).read_to_string(&mut text).await;
+    for line in text.lines() {
+        tracing::debug!(target: "sk_helper", "{}", crate::prompt::visible(line));
+    }
+}
+
+fn ended(detail: String) -> Failure {
+    Failure::new(TokenError::HelperExited, detail)
+}
+
+fn protocol(detail: String) -> Failure {
+    Failure::new(TokenError::Protocol, detail)
+}

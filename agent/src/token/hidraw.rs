@@ -1,0 +1,63 @@
+//! The FIDO device nodes, enumerated by the daemon itself: a helper's word is not enough to write to a device.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Where the kernel shows HID devices.
+const CLASS: &str = "/sys/class/hidraw";
+
+/// A report descriptor of a FIDO device begins with its usage page, 0xF1D0 (CTAP 2.1 § 11.2.8.1).
+const FIDO_USAGE_PAGE: [u8; 3] = [0x06, 0xD0, 0xF1];
+
+/// CTAPHID_CANCEL with the bit of an initialization packet (CTAP 2.1 § 11.2.9.1.5).
+const CTAPHID_CANCEL: u8 = 0x80 | 0x11;
+
+/// Whether `path` is the node of a FIDO device.
+pub(super) fn is_fido_node(path: &str) -> bool {
+    let Some(name) = path.strip_prefix("/dev/") else {
+        return false;
+    };
+    let plain = name
+        .strip_prefix("hidraw")
+        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let descriptor = Path::new(CLASS).join(name).join("device/report_descriptor");
+    plain && fs::read(descriptor).is_ok_and(|descriptor| descriptor.starts_with(&FIDO_USAGE_PAGE))
+}
+
+/// Cancels what the token does on `channel`. This works whether or not the helper that opened the channel still lives:
+/// without it a killed helper would leave the token blinking, and busy for everybody else.
+pub(super) fn send_cancel(path: &str, channel: [u8; 4]) -> io::Result<()> {
+    if !is_fido_node(path) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "not the node of a FIDO device"));
+    }
+    // hidraw takes the report number first, 0 for a device that has only one.
+    let mut report = [0u8; 65];
+    report[1..5].copy_from_slice(&channel);
+    report[5] = CTAPHID_CANCEL;
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)?
+        .write_all(&report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hidraw_nodes_are_written_to() {
+        for path in [
+            "/etc/passwd",
+            "/dev/null",
+            "/dev/hidraw",
+            "/dev/hidraw1/../null",
+            "hidraw0",
+            "/dev/hidraw0x",
+        ] {
+            assert!(!is_fido_node(path), "{path}");
+            assert!(send_cancel(path, [0; 4]).is_err(), "{path}");
+        }
+    }
+}

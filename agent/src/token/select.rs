@@ -1,0 +1,147 @@
+//! Which of the tokens that are plugged in holds a key: found out silently, at the cost of no touch and no PIN try.
+
+use ssh_key::public::KeyData;
+use ssh_key::rand_core::{OsRng, RngCore};
+
+use super::protocol::{Bytes, Command, Device, Failure, RawAssertion, Reply};
+use super::{Exchange, TokenError};
+use crate::assertion::Assertion;
+use crate::identity::Credential;
+use crate::policy::{Requirements, UserVerification};
+
+/// The token that is going to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// The device.
+    pub device: Device,
+    /// Whether it proved to hold the key, with a signature over a nonce of ours. Verify-required resident keys hide from
+    /// a silent question, so for them this may be false.
+    pub proven: bool,
+}
+
+/// A silent signature has neither flag.
+const SILENT: Requirements = Requirements {
+    confirm: false,
+    user_presence: false,
+    user_verification: UserVerification::NotRequired,
+};
+
+/// Asks every token whether it holds the credential, and believes only a signature that verifies. When none answers and
+/// the key may be hiding, the only token there is taken, or the person chooses one by touch: `on_choice` is called when
+/// that begins.
+///
+/// # Errors
+/// [`TokenError::NotFound`] without tokens, [`TokenError::NoCredentials`] when none holds the key, and what the tokens
+/// said otherwise.
+pub async fn select(
+    exchange: &mut dyn Exchange,
+    credential: &Credential,
+    key: &KeyData,
+    on_choice: &mut (dyn FnMut() + Send),
+) -> Result<Selected, Failure> {
+    let mut devices = list(exchange).await?;
+    let mut trouble = None;
+    for device in &devices {
+        match probe(exchange, device, credential, key).await {
+            Ok(true) => {
+                return Ok(Selected {
+                    device: device.clone(),
+                    proven: true,
+                });
+            }
+            Ok(false) => {}
+            Err(failure) if failure.error == TokenError::HelperExited => return Err(failure),
+            Err(failure) => trouble = Some(failure),
+        }
+    }
+    if devices.is_empty() {
+        return Err(Failure::new(TokenError::NotFound, "no FIDO device is plugged in"));
+    }
+    if !credential.flags.user_verification_required() {
+        return Err(trouble.unwrap_or_else(|| Failure::new(TokenError::NoCredentials, "no token answered the probe")));
+    }
+    if devices.len() == 1 {
+        return Ok(Selected {
+            device: devices.remove(0),
+            proven: false,
+        });
+    }
+    let chosen = choose(exchange, &devices, on_choice).await?;
+    Ok(Selected {
+        device: chosen,
+        proven: false,
+    })
+}
+
+/// The FIDO devices that are plugged in, in the order of their nodes.
+///
+/// # Errors
+/// What the helper said.
+pub async fn list(exchange: &mut dyn Exchange) -> Result<Vec<Device>, Failure> {
+    match exchange.call(Command::List, &mut || ()).await? {
+        Reply::Devices(mut devices) => {
+            devices.retain(|device| super::hidraw::is_fido_node(&device.path));
+            devices.sort_by(|a, b| (a.path.len(), &a.path).cmp(&(b.path.len(), &b.path)));
+            Ok(devices)
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+/// Lets the person choose one of several tokens by touching it.
+///
+/// # Errors
+/// What the tokens said; [`TokenError::UserTimeout`] when none was touched.
+pub async fn choose(
+    exchange: &mut dyn Exchange,
+    devices: &[Device],
+    on_choice: &mut (dyn FnMut() + Send),
+) -> Result<Device, Failure> {
+    on_choice();
+    let paths = devices.iter().map(|device| device.path.clone()).collect();
+    match exchange.call(Command::Select { paths }, &mut || ()).await? {
+        Reply::Selected { path } => devices
+            .iter()
+            .find(|device| device.path == path)
+            .cloned()
+            .ok_or_else(unexpected),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn probe(
+    exchange: &mut dyn Exchange,
+    device: &Device,
+    credential: &Credential,
+    key: &KeyData,
+) -> Result<bool, Failure> {
+    let mut nonce = [0u8; 32];
+    OsRng.fill_bytes(&mut nonce);
+    let command = Command::Probe {
+        path: device.path.clone(),
+        application: credential.application.clone(),
+        key_handle: Bytes(credential.key_handle.as_bytes().to_vec()),
+        data: Bytes(nonce.to_vec()),
+    };
+    match exchange.call(command, &mut || ()).await {
+        Ok(Reply::Assertion(raw)) => Ok(proves(&raw, credential, key, &nonce)),
+        Ok(_) => Err(unexpected()),
+        Err(failure) if failure.error == TokenError::NoCredentials => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn proves(raw: &RawAssertion, credential: &Credential, key: &KeyData, nonce: &[u8]) -> bool {
+    Assertion::read(
+        key,
+        credential,
+        &raw.auth_data.0,
+        &raw.signature.0,
+        &raw.credential_id.0,
+    )
+    .is_ok_and(|assertion| assertion.verify(key, nonce, &SILENT).is_ok())
+}
+
+fn unexpected() -> Failure {
+    Failure::new(TokenError::Protocol, "the helper answered something else")
+}
