@@ -50,11 +50,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            prompt: Duration::from_secs(60),
-            touch: Duration::from_secs(40),
-            request: Duration::from_secs(110),
-        }
+        Self { prompt: Duration::from_secs(60), touch: Duration::from_secs(40), request: Duration::from_secs(110) }
     }
 }
 
@@ -94,8 +90,5 @@ impl Agent {
 #[must_use]
 pub fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(
-        now.tv_sec.unsigned_abs(),
-        u32::try_from(now.tv_nsec).unwrap_or_default(),
-    )
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }

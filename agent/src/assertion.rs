@@ -79,11 +79,7 @@ impl Assertion {
             return Err(AssertionError::KeyHandle);
         }
         let signature = ssh_signature(key, signature, trailer).ok_or(AssertionError::Encoding)?;
-        Ok(Self {
-            flags: *flags,
-            counter: u32::from_be_bytes(counter),
-            signature,
-        })
+        Ok(Self { flags: *flags, counter: u32::from_be_bytes(counter), signature })
     }
 
     /// Holds the answer against the key, the data that was to be signed, and what the policy asked for.
@@ -91,8 +87,7 @@ impl Assertion {
     /// # Errors
     /// See [`AssertionError`].
     pub fn verify(&self, key: &KeyData, data: &[u8], requirements: &Requirements) -> Result<(), AssertionError> {
-        key.verify(data, &self.signature)
-            .map_err(|_| AssertionError::Signature)?;
+        key.verify(data, &self.signature).map_err(|_| AssertionError::Signature)?;
         if requirements.user_presence && self.flags & USER_PRESENT == 0 {
             return Err(AssertionError::UserPresence);
         }
@@ -115,10 +110,7 @@ fn ssh_signature(key: &KeyData, signature: &[u8], flags_and_counter: &[u8]) -> O
         KeyData::SkEd25519(_) => (Algorithm::SkEd25519, signature.to_vec()),
         KeyData::SkEcdsaSha2NistP256(_) => {
             let signature = p256::ecdsa::Signature::from_der(signature).ok()?;
-            (
-                Algorithm::SkEcdsaSha2NistP256,
-                Signature::try_from(signature).ok()?.as_bytes().to_vec(),
-            )
+            (Algorithm::SkEcdsaSha2NistP256, Signature::try_from(signature).ok()?.as_bytes().to_vec())
         }
         _ => return None,
     };
@@ -131,27 +123,16 @@ mod tests {
     use super::*;
     use crate::identity::{KeyHandle, SkFlags};
     use p256::ecdsa::signature::Signer as _;
-    use signature::Signer as _;
     use ssh_key::private::Ed25519Keypair;
     use ssh_key::public::{SkEcdsaSha2NistP256, SkEd25519};
     use ssh_key::rand_core::OsRng;
 
-    const TOUCH: Requirements = Requirements {
-        confirm: false,
-        user_presence: true,
-        user_verification: UserVerification::NotRequired,
-    };
-    const VERIFY: Requirements = Requirements {
-        user_verification: UserVerification::BuiltInThenPin,
-        ..TOUCH
-    };
+    const TOUCH: Requirements =
+        Requirements { confirm: false, user_presence: true, user_verification: UserVerification::NotRequired };
+    const VERIFY: Requirements = Requirements { user_verification: UserVerification::BuiltInThenPin, ..TOUCH };
 
     fn credential() -> Credential {
-        Credential {
-            application: "ssh:".into(),
-            key_handle: KeyHandle::new(*b"handle"),
-            flags: SkFlags(1),
-        }
+        Credential { application: "ssh:".into(), key_handle: KeyHandle::new(*b"handle"), flags: SkFlags(1) }
     }
 
     fn auth_data(flags: u8) -> Vec<u8> {
@@ -171,10 +152,7 @@ mod tests {
         let answer = Assertion::read(&key, &credential(), &auth_data(0x05), &signature, b"handle").unwrap();
         assert_eq!((answer.flags, answer.counter), (5, 7));
         assert_eq!(answer.verify(&key, b"data", &VERIFY), Ok(()));
-        assert_eq!(
-            answer.verify(&key, b"other data", &VERIFY),
-            Err(AssertionError::Signature)
-        );
+        assert_eq!(answer.verify(&key, b"other data", &VERIFY), Err(AssertionError::Signature));
     }
 
     #[test]
@@ -215,10 +193,7 @@ mod tests {
         };
         assert_eq!(read(&good[..36], &signature, b"handle"), AssertionError::Length);
         assert_eq!(read(&with_extensions, &signature, b"handle"), AssertionError::Length);
-        assert_eq!(
-            read(&other_application, &signature, b"handle"),
-            AssertionError::Application
-        );
+        assert_eq!(read(&other_application, &signature, b"handle"), AssertionError::Application);
         assert_eq!(read(&good, &signature, b"other"), AssertionError::KeyHandle);
         assert_eq!(read(&good, &signature[..63], b"handle"), AssertionError::Encoding);
     }

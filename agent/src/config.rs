@@ -1,8 +1,5 @@
 //! Configuration, and where things are. The one place that reads the environment, beside the prompts.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "configuration may read the environment: the architecture's rule 5"
-)]
+#![allow(clippy::disallowed_methods, reason = "configuration may read the environment: the architecture's rule 5")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,11 +51,7 @@ impl Config {
             Err(error) => return Err(error).with_context(|| format!("{} can't be read", path.display())),
         };
         let config: Self = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
-        if config
-            .limits
-            .touch_seconds
-            .is_some_and(|seconds| !(1..=44).contains(&seconds))
-        {
+        if config.limits.touch_seconds.is_some_and(|seconds| !(1..=44).contains(&seconds)) {
             bail!("{}: limits.touch_seconds has to be between 1 and 44", path.display());
         }
         Ok(config)
@@ -67,9 +60,7 @@ impl Config {
     /// What the policy decides by.
     #[must_use]
     pub fn settings(&self) -> policy::Settings {
-        policy::Settings {
-            unbound_hop: self.unbound_hop,
-        }
+        policy::Settings { unbound_hop: self.unbound_hop }
     }
 
     /// How long things may take.
@@ -110,19 +101,13 @@ impl Paths {
     pub fn find(socket: Option<&Path>) -> anyhow::Result<Self> {
         let base = BaseDirs::new().context("there is no home directory: set HOME")?;
         let state = base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(NAME);
-        let runtime = base
-            .runtime_dir()
-            .map_or_else(|| state.join("run"), |runtime| runtime.join(NAME));
+        let runtime = base.runtime_dir().map_or_else(|| state.join("run"), |runtime| runtime.join(NAME));
         let default_socket = runtime.join("default").join("agent.sock");
         let socket = match socket {
             Some(socket) => std::path::absolute(socket)?,
             None => default_socket.clone(),
         };
-        let instance = if socket == default_socket {
-            "default".into()
-        } else {
-            instance_name(&socket)
-        };
+        let instance = if socket == default_socket { "default".into() } else { instance_name(&socket) };
         Ok(Self {
             control: runtime.join(&instance).join("control.sock"),
             instance_state: state.join(&instance),
@@ -156,9 +141,7 @@ fn instance_name(socket: &Path) -> String {
 /// The socket in SSH_AUTH_SOCK.
 #[must_use]
 pub fn socket_in_environment() -> Option<PathBuf> {
-    std::env::var_os("SSH_AUTH_SOCK")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// The agent's process id in SSH_AGENT_PID.

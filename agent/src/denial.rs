@@ -17,10 +17,7 @@ impl Denial {
     /// A refusal with its reason.
     #[must_use]
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: reason.into(),
-        }
+        Self { code, reason: reason.into() }
     }
 
     /// A refusal whose reason is no more than its code says.
@@ -189,10 +186,7 @@ mod tests {
         for code in Code::ALL {
             assert!(seen.insert(code.as_str()), "{code} twice");
             assert!(code.next().ends_with('.'), "{code}: the next step is a sentence");
-            assert!(
-                !code.meaning().ends_with('.'),
-                "{code}: the meaning is put into sentences"
-            );
+            assert!(!code.meaning().ends_with('.'), "{code}: the meaning is put into sentences");
         }
     }
 }

@@ -27,13 +27,11 @@ pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings) -> 
 fn bind(body: &[u8], bindings: &mut SessionBindings) -> Option<Vec<u8>> {
     // "Attempted" is remembered before anything is parsed (ssh-agent.c, process_ext_session_bind).
     bindings.note_attempt();
-    let bound = wire::decode_bind(body)
-        .map_err(|error: WireError| error.to_string())
-        .and_then(|bind| {
-            bindings
-                .bind(&bind.host_key, &bind.session_id, &bind.signature, bind.is_forwarding)
-                .map_err(|error| error.to_string())
-        });
+    let bound = wire::decode_bind(body).map_err(|error: WireError| error.to_string()).and_then(|bind| {
+        bindings
+            .bind(&bind.host_key, &bind.session_id, &bind.signature, bind.is_forwarding)
+            .map_err(|error| error.to_string())
+    });
     match bound {
         Ok(()) => Some(vec![SUCCESS]),
         Err(error) => {
@@ -50,11 +48,7 @@ mod tests {
     #[test]
     fn what_is_unknown_or_malformed_fails_as_an_extension() {
         let mut bindings = SessionBindings::default();
-        for (name, body) in [
-            ("no-such@example.com", &b""[..]),
-            (QUERY, b"x"),
-            (SESSION_BIND, b"rubbish"),
-        ] {
+        for (name, body) in [("no-such@example.com", &b""[..]), (QUERY, b"x"), (SESSION_BIND, b"rubbish")] {
             assert_eq!(serve(name, body, &mut bindings), [EXTENSION_FAILURE], "{name}");
         }
         assert!(bindings.attempt_failed());

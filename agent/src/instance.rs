@@ -63,13 +63,7 @@ impl Instance {
             limits,
             Some(paths.home.clone()),
         );
-        Ok(Self {
-            agent: Arc::new(agent),
-            paths: Arc::new(paths),
-            socket,
-            control,
-            _lock: lock,
-        })
+        Ok(Self { agent: Arc::new(agent), paths: Arc::new(paths), socket, control, _lock: lock })
     }
 
     /// Serves until SIGTERM, SIGINT or SIGHUP. Requests that are under way then are ended in order, with their outcome on
@@ -80,12 +74,7 @@ impl Instance {
     pub async fn serve(self) -> anyhow::Result<()> {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hup = signal(SignalKind::hangup())?;
-        self.agent
-            .audit
-            .act(Act::Start {
-                agent: env!("CARGO_PKG_VERSION").into(),
-            })
-            .await?;
+        self.agent.audit.act(Act::Start { agent: env!("CARGO_PKG_VERSION").into() }).await?;
         let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
         let serve_agent = listener::serve(&self.socket, &self.agent, &stop, &clients);
         let serve_control = control::handler::serve(&self.control, &self.agent, &self.paths, &stop, &clients);
@@ -115,38 +104,22 @@ fn default_folder(paths: &Paths) -> Option<&Path> {
 
 /// Makes a folder that only this user may enter, or checks that it is one.
 fn private_folder(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| path.display().to_string())?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| path.display().to_string())?;
     let found = std::fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
     if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        bail!(
-            "{} has to be a folder that only you may enter (chmod 700)",
-            path.display()
-        );
+        bail!("{} has to be a folder that only you may enter (chmod 700)", path.display());
     }
     Ok(())
 }
 
 fn lock(paths: &Paths) -> anyhow::Result<File> {
     let path = paths.instance_state.join("lock");
-    let open = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path);
+    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = open.with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!(
-                "an agent for {} is running already (it holds {})",
-                paths.socket.display(),
-                path.display()
-            )
+            bail!("an agent for {} is running already (it holds {})", paths.socket.display(), path.display())
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }

@@ -48,10 +48,7 @@ impl Keystore {
                 Err(error) => tracing::warn!(path = %path.display(), %error, "a kept key can't be read"),
             }
         }
-        Ok(Self {
-            identities: Mutex::new(identities),
-            kept,
-        })
+        Ok(Self { identities: Mutex::new(identities), kept })
     }
 
     /// The identities that are good at `now`, a time since boot. Those whose lifetime is over are forgotten.
@@ -65,10 +62,7 @@ impl Keystore {
     /// The identity of a public key.
     #[must_use]
     pub fn find(&self, key: &KeyData) -> Option<Identity> {
-        self.identities()
-            .iter()
-            .find(|identity| identity.public_key == *key)
-            .cloned()
+        self.identities().iter().find(|identity| identity.public_key == *key).cloned()
     }
 
     /// Adds an identity, or replaces the one with the same key, its comment and constraints too. With `path`, the file it

@@ -58,10 +58,7 @@ impl Socket {
         rustix::process::umask(before);
         let listener = listener.map_err(system)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(system)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-        })
+        Ok(Self { listener, path: path.to_owned() })
     }
 
     /// The next client, of this user; others are turned away. Never fails: at the limit of open files it pauses.
@@ -131,11 +128,7 @@ pub async fn serve(socket: &Socket, agent: &Arc<Agent>, stop: &CancellationToken
 /// One connection: a message, its answer, the next message. While a request is under way the connection is watched, so
 /// that a client that hangs up ends it.
 async fn converse(stream: UnixStream, mut session: Session, client: CancellationToken) {
-    let codec = || {
-        LengthDelimitedCodec::builder()
-            .max_frame_length(LONGEST_FRAME)
-            .new_codec()
-    };
+    let codec = || LengthDelimitedCodec::builder().max_frame_length(LONGEST_FRAME).new_codec();
     let (read, write) = stream.into_split();
     let mut frames = FramedRead::new(read, codec());
     let mut answers = FramedWrite::new(write, codec());

@@ -6,8 +6,6 @@ use tracing_subscriber::fmt::time::SystemTime;
 /// Messages go to standard error, from level `info` up, or as FIDO_SSH_AGENT_LOG says (`debug`, `agent=trace`, …).
 pub fn start() {
     let filter = EnvFilter::try_from_env("FIDO_SSH_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let messages = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = messages.with_ansi(false).with_timer(SystemTime).try_init();
 }

@@ -93,22 +93,10 @@ fn serve(paths: Paths, ready: impl FnOnce()) -> anyhow::Result<()> {
 fn start_in_background(paths: &Paths, shell: Shell) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("the agent can't find its own program")?;
     let mut command = std::process::Command::new(own);
-    command
-        .arg("--announce")
-        .arg("-a")
-        .arg(&paths.socket)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    command.arg("--announce").arg("-a").arg(&paths.socket).stdin(Stdio::null()).stdout(Stdio::piped());
     // Of its own group, so that a Ctrl-C meant for the shell does not end it.
-    let mut child = command
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .context("the agent can't be started")?;
-    let ready = child
-        .stdout
-        .as_mut()
-        .is_some_and(|stdout| stdout.read_exact(&mut [0]).is_ok());
+    let mut child = command.stderr(Stdio::piped()).process_group(0).spawn().context("the agent can't be started")?;
+    let ready = child.stdout.as_mut().is_some_and(|stdout| stdout.read_exact(&mut [0]).is_ok());
     if !ready {
         let mut reason = String::new();
         if let Some(mut stderr) = child.stderr.take() {

@@ -41,16 +41,9 @@ impl Management<'_> {
     pub(crate) async fn tokens(&self) -> Result<Vec<TokenStatus>, Denial> {
         let patience = self.patience();
         let mut exchange = self.begin(&patience).await?;
-        let devices = patience
-            .wait(list(exchange.as_mut()))
-            .await?
-            .map_err(|f| Denial::from(&f))?;
+        let devices = patience.wait(list(exchange.as_mut())).await?.map_err(|f| Denial::from(&f))?;
         let Ok(_free) = self.agent.tokens.try_lock() else {
-            let in_use = |device| TokenStatus {
-                device,
-                state: None,
-                trouble: Some("in use".into()),
-            };
+            let in_use = |device| TokenStatus { device, state: None, trouble: Some("in use".into()) };
             return Ok(devices.into_iter().map(in_use).collect());
         };
         let mut tokens = Vec::new();
@@ -69,19 +62,8 @@ impl Management<'_> {
         let patience = self.patience();
         let mut identity = file::read(&path).map_err(|error| error.denial(&path))?;
         if let Holder::ProtectedFile(_) = identity.holder {
-            let question = format!(
-                "Passphrase for {}: ",
-                crate::prompt::visible(&path.display().to_string())
-            );
-            let passphrase = self
-                .secret(
-                    Prompt {
-                        lines: vec![],
-                        question,
-                    },
-                    &patience,
-                )
-                .await?;
+            let question = format!("Passphrase for {}: ", crate::prompt::visible(&path.display().to_string()));
+            let passphrase = self.secret(Prompt { lines: vec![], question }, &patience).await?;
             let opening = tokio::task::spawn_blocking({
                 let (path, key) = (path.clone(), identity.public_key.clone());
                 move || file::read_credential(&path, &key, passphrase.expose_secret().as_bytes())
@@ -99,25 +81,14 @@ impl Management<'_> {
         let _person = patience.wait(self.agent.person.lock()).await?;
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
         let mut exchange = self.begin(&patience).await?;
-        let device = self
-            .one_token(
-                exchange.as_mut(),
-                &patience,
-                "Touch the token whose keys are to be added.",
-            )
-            .await?;
+        let device =
+            self.one_token(exchange.as_mut(), &patience, "Touch the token whose keys are to be added.").await?;
         let state = patience.wait(state(exchange.as_mut(), &device)).await??;
         if !state.credential_management {
-            return Err(Denial::new(
-                Code::TokenUnsupported,
-                "this token can't list its resident keys",
-            ));
+            return Err(Denial::new(Code::TokenUnsupported, "this token can't list its resident keys"));
         }
         let pin = self.pin(&device, &state, &patience).await?;
-        let command = Command::EnumerateCredentials {
-            path: device.path.clone(),
-            pin: Pin(pin),
-        };
+        let command = Command::EnumerateCredentials { path: device.path.clone(), pin: Pin(pin) };
         let reply = self.finish(exchange.as_mut(), &patience, command, None).await?;
         let Reply::Credentials(credentials) = reply else {
             return Err(Denial::plain(Code::HelperFailed));
@@ -131,18 +102,9 @@ impl Management<'_> {
     }
 
     async fn add(&self, identity: Identity, from: String, path: Option<PathBuf>) -> Result<AddedKey, Denial> {
-        let added = AddedKey {
-            fingerprint: identity::fingerprint(&identity.public_key),
-            comment: identity.comment.clone(),
-        };
-        record(
-            self.agent,
-            Act::Add {
-                key: added.fingerprint.clone(),
-                from,
-            },
-        )
-        .await?;
+        let added =
+            AddedKey { fingerprint: identity::fingerprint(&identity.public_key), comment: identity.comment.clone() };
+        record(self.agent, Act::Add { key: added.fingerprint.clone(), from }).await?;
         if let Err(error) = self.agent.keystore.add(identity, path) {
             tracing::warn!(%error, "the key is held now, but not kept for the next start");
         }
@@ -152,26 +114,15 @@ impl Management<'_> {
     /// Makes a credential on a token. Nothing is kept here: the client writes the key file, then adds it.
     pub(crate) async fn generate(&self, wanted: Generate) -> Result<Generated, Denial> {
         if wanted.application != "ssh:" && !wanted.application.starts_with("ssh:") {
-            return Err(Denial::new(
-                Code::NotSupported,
-                "the application has to begin with \"ssh:\"",
-            ));
+            return Err(Denial::new(Code::NotSupported, "the application has to begin with \"ssh:\""));
         }
         let patience = self.patience();
         let _person = patience.wait(self.agent.person.lock()).await?;
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
         let mut exchange = self.begin(&patience).await?;
-        let device = self
-            .one_token(
-                exchange.as_mut(),
-                &patience,
-                "Touch the token on which to make the key.",
-            )
-            .await?;
+        let device = self.one_token(exchange.as_mut(), &patience, "Touch the token on which to make the key.").await?;
         let state = patience.wait(state(exchange.as_mut(), &device)).await??;
-        let verification = self
-            .verification(exchange.as_mut(), &device, &state, &wanted, &patience)
-            .await?;
+        let verification = self.verification(exchange.as_mut(), &device, &state, &wanted, &patience).await?;
         let options = NewCredential {
             application: wanted.application.clone(),
             algorithm: wanted.algorithm,
@@ -185,27 +136,16 @@ impl Management<'_> {
             Verification::BuiltIn => "Put your finger on the token's sensor to make the key.",
             Verification::None | Verification::Pin(_) => "Touch the token to make the key.",
         };
-        let prompt = Prompt {
-            lines: vec![format!("New key on {}", describe_device(&device))],
-            question: notice.into(),
-        };
-        let command = Command::MakeCredential {
-            path: device.path.clone(),
-            options,
-            verification,
-        };
-        let reply = self
-            .finish(exchange.as_mut(), &patience, command, Some(&prompt))
-            .await?;
+        let prompt =
+            Prompt { lines: vec![format!("New key on {}", describe_device(&device))], question: notice.into() };
+        let command = Command::MakeCredential { path: device.path.clone(), options, verification };
+        let reply = self.finish(exchange.as_mut(), &patience, command, Some(&prompt)).await?;
         let Reply::Credential(made) = reply else {
             return Err(Denial::plain(Code::HelperFailed));
         };
         let key = public_key(wanted.algorithm, &made.public_key.0, &wanted.application)
             .ok_or_else(|| Denial::new(Code::TokenUnproven, "the token gave no usable public key"))?;
-        let act = Act::Generate {
-            key: identity::fingerprint(&key),
-            token: audit_token(&device),
-        };
+        let act = Act::Generate { key: identity::fingerprint(&key), token: audit_token(&device) };
         record(self.agent, act).await?;
         Ok(Generated {
             algorithm: wanted.algorithm,
@@ -237,13 +177,8 @@ impl Management<'_> {
         // Looking for a credential that would be overwritten takes the PIN, on tokens that can be looked into.
         if wanted.resident && !wanted.replace && pin_set && state.credential_management {
             let pin = self.pin(device, state, patience).await?;
-            self.refuse_twin(exchange, device, pin.clone(), wanted, patience)
-                .await?;
-            return Ok(if sensor {
-                Verification::BuiltIn
-            } else {
-                Verification::Pin(Pin(pin))
-            });
+            self.refuse_twin(exchange, device, pin.clone(), wanted, patience).await?;
+            return Ok(if sensor { Verification::BuiltIn } else { Verification::Pin(Pin(pin)) });
         }
         if sensor {
             return Ok(Verification::BuiltIn);
@@ -260,10 +195,7 @@ impl Management<'_> {
         wanted: &Generate,
         patience: &Patience<'_>,
     ) -> Result<(), Denial> {
-        let command = Command::EnumerateCredentials {
-            path: device.path.clone(),
-            pin: Pin(pin),
-        };
+        let command = Command::EnumerateCredentials { path: device.path.clone(), pin: Pin(pin) };
         let reply = self.finish(exchange, patience, command, None).await?;
         let Reply::Credentials(credentials) = reply else {
             return Err(Denial::plain(Code::HelperFailed));
@@ -272,20 +204,14 @@ impl Management<'_> {
         if credentials.iter().any(twin) {
             return Err(Denial::new(
                 Code::ResidentTwin,
-                format!(
-                    "the token already keeps a key for {} and user {}",
-                    wanted.application, wanted.user_name
-                ),
+                format!("the token already keeps a key for {} and user {}", wanted.application, wanted.user_name),
             ));
         }
         Ok(())
     }
 
     async fn begin(&self, patience: &Patience<'_>) -> Result<Box<dyn Exchange>, Denial> {
-        patience
-            .wait(self.agent.authenticator.begin())
-            .await?
-            .map_err(|failure| Denial::from(&failure))
+        patience.wait(self.agent.authenticator.begin()).await?.map_err(|failure| Denial::from(&failure))
     }
 
     /// The only token there is, or the one the person touches.
@@ -300,10 +226,7 @@ impl Management<'_> {
             0 => Err(Denial::plain(Code::TokenAbsent)),
             1 => Ok(devices.remove(0)),
             _ => {
-                let prompt = Prompt {
-                    lines: vec![],
-                    question: question.into(),
-                };
+                let prompt = Prompt { lines: vec![], question: question.into() };
                 let mut notice = None;
                 let mut on_choice = || notice = Some(self.terminal.notify_presence(&prompt));
                 let chosen = patience.wait(choose(exchange, &devices, &mut on_choice)).await;
@@ -323,21 +246,12 @@ impl Management<'_> {
             _ => return Err(Denial::plain(Code::PinNotSet)),
         };
         let question = format!("PIN of {} ({left} tries left): ", describe_device(device));
-        self.secret(
-            Prompt {
-                lines: vec![],
-                question,
-            },
-            patience,
-        )
-        .await
+        self.secret(Prompt { lines: vec![], question }, patience).await
     }
 
     async fn secret(&self, prompt: Prompt, patience: &Patience<'_>) -> Result<SecretString, Denial> {
         let asked = self.terminal.request_pin(&prompt);
-        Ok(patience
-            .wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked)
-            .await??)
+        Ok(patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await??)
     }
 
     /// Runs a command; when it does not succeed, whatever the token still waits for is cancelled.
@@ -368,23 +282,12 @@ impl Management<'_> {
 pub(crate) async fn record(agent: &Agent, act: Act) -> Result<(), Denial> {
     agent.audit.act(act).await.map_err(|error| {
         tracing::error!(%error, "the audit log can't be written");
-        Denial::new(
-            Code::AuditUnwritable,
-            format!("the audit log can't be written: {error}"),
-        )
+        Denial::new(Code::AuditUnwritable, format!("the audit log can't be written: {error}"))
     })
 }
 
 async fn state(exchange: &mut dyn Exchange, device: &Device) -> Result<State, Denial> {
-    match exchange
-        .call(
-            Command::GetState {
-                path: device.path.clone(),
-            },
-            &mut || (),
-        )
-        .await
-    {
+    match exchange.call(Command::GetState { path: device.path.clone() }, &mut || ()).await {
         Ok(Reply::State(state)) => Ok(state),
         Ok(_) => Err(Denial::plain(Code::HelperFailed)),
         Err(failure) => Err(Denial::from(&failure)),
@@ -416,21 +319,14 @@ fn public_key(algorithm: Algorithm, bytes: &[u8], application: &str) -> Option<K
         }
         Algorithm::EcdsaP256 => {
             let point = p256::EncodedPoint::from_bytes(bytes).ok()?;
-            Some(KeyData::SkEcdsaSha2NistP256(SkEcdsaSha2NistP256::new(
-                point,
-                application,
-            )))
+            Some(KeyData::SkEcdsaSha2NistP256(SkEcdsaSha2NistP256::new(point, application)))
         }
     }
 }
 
 fn flags(resident: bool, verify_required: bool) -> SkFlags {
     let resident = if resident { SkFlags::RESIDENT_KEY } else { 0 };
-    let verify = if verify_required {
-        SkFlags::USER_VERIFICATION_REQUIRED
-    } else {
-        0
-    };
+    let verify = if verify_required { SkFlags::USER_VERIFICATION_REQUIRED } else { 0 };
     SkFlags(SkFlags::USER_PRESENCE_REQUIRED | resident | verify)
 }
 

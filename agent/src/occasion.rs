@@ -38,11 +38,7 @@ impl Occasion<'_> {
         let key = identity::fingerprint(&self.identity.public_key);
         lines.push(format!("  key: {key} {}", visible(&self.identity.comment)));
         if let Some(token) = self.token {
-            let doubt = if self.token_proven {
-                ""
-            } else {
-                " [not proven to hold the key]"
-            };
+            let doubt = if self.token_proven { "" } else { " [not proven to hold the key]" };
             lines.push(format!("  token: {}{doubt}", describe_device(token)));
         }
         lines
@@ -61,13 +57,7 @@ impl Occasion<'_> {
     /// Where the signature goes, as far as that is proven.
     #[must_use]
     pub fn destination(&self) -> String {
-        let hops = self
-            .route
-            .through()
-            .iter()
-            .map(|key| host_fingerprint(key))
-            .collect::<Vec<_>>()
-            .join(", then ");
+        let hops = self.route.through().iter().map(|key| host_fingerprint(key)).collect::<Vec<_>>().join(", then ");
         match self.route {
             Route::Proven { host_key, through } if through.is_empty() => {
                 format!("on the host with key {} [verified]", host_fingerprint(host_key))
@@ -90,19 +80,10 @@ impl Occasion<'_> {
 /// A token as a person recognises it.
 #[must_use]
 pub fn describe_device(device: &Device) -> String {
-    let product = if device.product.is_empty() {
-        "FIDO token"
-    } else {
-        &device.product
-    };
+    let product = if device.product.is_empty() { "FIDO token" } else { &device.product };
     match device.serial.as_str() {
         "" => format!("{} at {}", visible(product), visible(&device.path)),
-        serial => format!(
-            "{} serial {} at {}",
-            visible(product),
-            visible(serial),
-            visible(&device.path)
-        ),
+        serial => format!("{} serial {} at {}", visible(product), visible(serial), visible(&device.path)),
     }
 }
 
@@ -131,12 +112,8 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
                 user: login.user.clone(),
                 host_key: login.host_key.as_deref().map(host_fingerprint),
             },
-            Payload::SshSig { namespace } => record::Meaning::Signature {
-                namespace: namespace.clone(),
-            },
-            Payload::Certificate { kind } => record::Meaning::Certificate {
-                certificate: kind.clone(),
-            },
+            Payload::SshSig { namespace } => record::Meaning::Signature { namespace: namespace.clone() },
+            Payload::Certificate { kind } => record::Meaning::Certificate { certificate: kind.clone() },
             Payload::Opaque => record::Meaning::Opaque,
         },
         bindings: bindings
@@ -152,19 +129,11 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
 /// A client, for the audit log.
 #[must_use]
 pub fn audit_peer(peer: &Peer) -> record::Peer {
-    record::Peer {
-        pid: peer.pid,
-        uid: peer.uid,
-        programs: peer.processes.iter().map(|p| p.name()).collect(),
-    }
+    record::Peer { pid: peer.pid, uid: peer.uid, programs: peer.processes.iter().map(|p| p.name()).collect() }
 }
 
 /// A token, for the audit log.
 #[must_use]
 pub fn audit_token(device: &Device) -> record::Token {
-    record::Token {
-        product: device.product.clone(),
-        serial: device.serial.clone(),
-        path: device.path.clone(),
-    }
+    record::Token { product: device.product.clone(), serial: device.serial.clone(), path: device.path.clone() }
 }

@@ -73,11 +73,7 @@ fn userauth(mut data: &[u8], key: &[u8]) -> Option<Userauth> {
         && in_data == key
         && signs_with(&algorithm, key)
         && data.is_empty();
-    fits.then_some(Userauth {
-        session_id,
-        user,
-        host_key,
-    })
+    fits.then_some(Userauth { session_id, user, host_key })
 }
 
 /// Whether `algorithm` is one that `key` signs with. Only RSA keys have signature algorithms by other names (RFC 8332).
@@ -167,11 +163,7 @@ mod tests {
 
     #[test]
     fn a_login_is_read() {
-        let expected = Userauth {
-            session_id: b"session".to_vec(),
-            user: "alice".into(),
-            host_key: None,
-        };
+        let expected = Userauth { session_id: b"session".to_vec(), user: "alice".into(), host_key: None };
         assert_eq!(Payload::parse(&bytes(&login()), KEY), Payload::Userauth(expected));
     }
 
@@ -180,9 +172,7 @@ mod tests {
         let mut parts = login();
         parts[4] = Str(b"publickey-hostbound-v00@openssh.com");
         parts.push(Str(b"host key"));
-        let Payload::Userauth(login) = Payload::parse(&bytes(&parts), KEY) else {
-            panic!("not a login")
-        };
+        let Payload::Userauth(login) = Payload::parse(&bytes(&parts), KEY) else { panic!("not a login") };
         assert_eq!(login.host_key.unwrap(), b"host key");
     }
 
@@ -194,11 +184,7 @@ mod tests {
             ("another message number", 1, Byte(51)),
             ("another service", 3, Str(b"ssh-userauth")),
             ("another method", 4, Str(b"password")),
-            (
-                "hostbound without a host key",
-                4,
-                Str(b"publickey-hostbound-v00@openssh.com"),
-            ),
+            ("hostbound without a host key", 4, Str(b"publickey-hostbound-v00@openssh.com")),
             ("no signature follows", 5, Byte(0)),
             ("an algorithm of another key", 6, Str(b"ssh-rsa")),
             ("another key", 7, Str(b"\0\0\0\x0bssh-ed25519\0\0\0\x04abce")),
@@ -219,19 +205,11 @@ mod tests {
     fn an_sshsig_names_its_namespace() {
         let body = bytes(&[Str(b"git"), Str(b""), Str(b"sha512"), Str(&[1; 64])]);
         let data = [SSHSIG_MAGIC, &body].concat();
-        assert_eq!(
-            Payload::parse(&data, KEY),
-            Payload::SshSig {
-                namespace: "git".into()
-            }
-        );
+        assert_eq!(Payload::parse(&data, KEY), Payload::SshSig { namespace: "git".into() });
         for (what, parts) in [
             ("empty namespace", [Str(b""), Str(b""), Str(b"sha512"), Str(&[1; 64])]),
             ("another hash", [Str(b"git"), Str(b""), Str(b"md5"), Str(&[1; 16])]),
-            (
-                "a hash too short",
-                [Str(b"git"), Str(b""), Str(b"sha512"), Str(&[1; 32])],
-            ),
+            ("a hash too short", [Str(b"git"), Str(b""), Str(b"sha512"), Str(&[1; 32])]),
         ] {
             let data = [SSHSIG_MAGIC, &bytes(&parts)].concat();
             assert_eq!(Payload::parse(&data, KEY), Payload::Opaque, "{what}");

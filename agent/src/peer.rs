@@ -32,9 +32,7 @@ impl Process {
     #[must_use]
     pub fn name(&self) -> String {
         let from_executable = self.executable.as_deref().and_then(|path| path.file_name());
-        let name = from_executable
-            .map(ToOwned::to_owned)
-            .or_else(|| self.arguments.first().cloned());
+        let name = from_executable.map(ToOwned::to_owned).or_else(|| self.arguments.first().cloned());
         name.map_or_else(|| "unknown".into(), |name| name.to_string_lossy().into_owned())
     }
 }

@@ -125,10 +125,7 @@ impl Route {
 /// passed.
 pub fn authorize(question: &Question<'_>, settings: Settings) -> Authorization {
     match route(question, settings).and_then(|route| served(question).map(|()| route)) {
-        Ok(route) => Authorization::Allowed(Permit {
-            requirements: requirements(question.identity),
-            route,
-        }),
+        Ok(route) => Authorization::Allowed(Permit { requirements: requirements(question.identity), route }),
         Err(denial) => Authorization::Denied(denial),
     }
 }
@@ -148,20 +145,15 @@ fn served(question: &Question<'_>) -> Result<(), Denial> {
 fn requirements(identity: &Identity) -> Requirements {
     // The flags of a key under a passphrase are not known yet. The decision after it was opened knows them.
     let (user_presence, verify) = match &identity.holder {
-        Holder::Credential(credential) => (
-            credential.flags.user_presence_required(),
-            credential.flags.user_verification_required(),
-        ),
+        Holder::Credential(credential) => {
+            (credential.flags.user_presence_required(), credential.flags.user_verification_required())
+        }
         Holder::ProtectedFile(_) => (true, false),
     };
     Requirements {
         confirm: identity.constraints.confirm,
         user_presence,
-        user_verification: if verify {
-            UserVerification::BuiltInThenPin
-        } else {
-            UserVerification::NotRequired
-        },
+        user_verification: if verify { UserVerification::BuiltInThenPin } else { UserVerification::NotRequired },
     }
 }
 
@@ -198,10 +190,7 @@ fn at_authenticating_host(
     through.pop();
     // ssh-agent.c asks for a hostbound login behind a hop for constrained keys only; without it the host is proven all
     // the same, by its signature over the session that the login names.
-    Ok(Route::Proven {
-        host_key: last.host_key.clone(),
-        through,
-    })
+    Ok(Route::Proven { host_key: last.host_key.clone(), through })
 }
 
 /// The client behind the last hop did not bind its own session: an old ssh, paramiko, libssh2, or ssh-keygen.
@@ -214,9 +203,7 @@ fn behind_forwarding_host(
         return Err(Denial::plain(Code::SessionReplayed));
     }
     match settings.unbound_hop {
-        UnboundHop::Allow => Ok(Route::NotProven {
-            through: host_keys(bindings),
-        }),
+        UnboundHop::Allow => Ok(Route::NotProven { through: host_keys(bindings) }),
         UnboundHop::Deny => Err(Denial::plain(Code::UnboundHop)),
     }
 }
@@ -234,12 +221,8 @@ mod tests {
     use ssh_key::rand_core::OsRng;
     use ssh_key::{Algorithm, PrivateKey, Signature};
 
-    const ALLOW: Settings = Settings {
-        unbound_hop: UnboundHop::Allow,
-    };
-    const DENY: Settings = Settings {
-        unbound_hop: UnboundHop::Deny,
-    };
+    const ALLOW: Settings = Settings { unbound_hop: UnboundHop::Allow };
+    const DENY: Settings = Settings { unbound_hop: UnboundHop::Deny };
 
     fn host() -> PrivateKey {
         PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap()
@@ -273,21 +256,12 @@ mod tests {
     }
 
     fn login(session: &[u8], host_key: Option<Vec<u8>>) -> Payload {
-        Payload::Userauth(Userauth {
-            session_id: session.to_vec(),
-            user: "alice".into(),
-            host_key,
-        })
+        Payload::Userauth(Userauth { session_id: session.to_vec(), user: "alice".into(), host_key })
     }
 
     fn decide(payload: &Payload, bindings: &SessionBindings, settings: Settings) -> Result<Route, Code> {
         let identity = identity(0x01);
-        let question = Question {
-            identity: &identity,
-            payload,
-            bindings,
-            now: Duration::ZERO,
-        };
+        let question = Question { identity: &identity, payload, bindings, now: Duration::ZERO };
         match authorize(&question, settings) {
             Authorization::Allowed(permit) => Ok(permit.route),
             Authorization::Denied(denial) => Err(denial.code),
@@ -295,9 +269,7 @@ mod tests {
     }
 
     fn sshsig() -> Payload {
-        Payload::SshSig {
-            namespace: "git".into(),
-        }
+        Payload::SshSig { namespace: "git".into() }
     }
 
     /// DESIGN: what holds for each shape of path, data and setting.
@@ -309,29 +281,15 @@ mod tests {
         let direct = bound(&[(&device, b"device", false)]);
         let through = bound(&[(&jump, b"jump", true), (&device, b"device", false)]);
         let open = bound(&[(&jump, b"jump", true)]);
-        let to_device = |through: &[Vec<u8>]| {
-            Ok(Route::Proven {
-                host_key: device_key.clone(),
-                through: through.to_vec(),
-            })
-        };
-        let not_proven = || {
-            Ok(Route::NotProven {
-                through: vec![jump_key.clone()],
-            })
-        };
+        let to_device =
+            |through: &[Vec<u8>]| Ok(Route::Proven { host_key: device_key.clone(), through: through.to_vec() });
+        let not_proven = || Ok(Route::NotProven { through: vec![jump_key.clone()] });
 
         let cases = [
             ("local login", login(b"any", None), &local, ALLOW, Ok(Route::Unbound)),
             ("local signature", sshsig(), &local, DENY, Ok(Route::Unbound)),
             ("bound login", login(b"device", None), &direct, ALLOW, to_device(&[])),
-            (
-                "bound, hostbound",
-                login(b"device", Some(device_key.clone())),
-                &direct,
-                ALLOW,
-                to_device(&[]),
-            ),
+            ("bound, hostbound", login(b"device", Some(device_key.clone())), &direct, ALLOW, to_device(&[])),
             (
                 "bound, another host",
                 login(b"device", Some(jump_key.clone())),
@@ -339,59 +297,17 @@ mod tests {
                 ALLOW,
                 Err(Code::HostKeyMismatch),
             ),
-            (
-                "bound, another session",
-                login(b"other", None),
-                &direct,
-                ALLOW,
-                Err(Code::SessionMismatch),
-            ),
+            ("bound, another session", login(b"other", None), &direct, ALLOW, Err(Code::SessionMismatch)),
             ("bound, no login", sshsig(), &direct, ALLOW, Err(Code::SessionMismatch)),
-            (
-                "through a jump host",
-                login(b"device", None),
-                &through,
-                DENY,
-                to_device(&[jump_key.clone()]),
-            ),
-            (
-                "the jump host's own session, after",
-                login(b"jump", None),
-                &through,
-                ALLOW,
-                Err(Code::SessionMismatch),
-            ),
-            (
-                "the jump host's own session",
-                login(b"jump", None),
-                &open,
-                ALLOW,
-                Err(Code::SessionReplayed),
-            ),
-            (
-                "a client without session-bind",
-                login(b"device", None),
-                &open,
-                ALLOW,
-                not_proven(),
-            ),
-            (
-                "the same, denied",
-                login(b"device", None),
-                &open,
-                DENY,
-                Err(Code::UnboundHop),
-            ),
+            ("through a jump host", login(b"device", None), &through, DENY, to_device(&[jump_key.clone()])),
+            ("the jump host's own session, after", login(b"jump", None), &through, ALLOW, Err(Code::SessionMismatch)),
+            ("the jump host's own session", login(b"jump", None), &open, ALLOW, Err(Code::SessionReplayed)),
+            ("a client without session-bind", login(b"device", None), &open, ALLOW, not_proven()),
+            ("the same, denied", login(b"device", None), &open, DENY, Err(Code::UnboundHop)),
             ("signature over forwarding", sshsig(), &open, ALLOW, not_proven()),
             ("the same, denied", sshsig(), &open, DENY, Err(Code::UnboundHop)),
             ("opaque", Payload::Opaque, &local, ALLOW, Err(Code::OpaqueData)),
-            (
-                "certificate",
-                Payload::Certificate { kind: "x".into() },
-                &local,
-                ALLOW,
-                Err(Code::OpaqueData),
-            ),
+            ("certificate", Payload::Certificate { kind: "x".into() }, &local, ALLOW, Err(Code::OpaqueData)),
         ];
         for (what, payload, bindings, settings, expected) in cases {
             assert_eq!(decide(&payload, bindings, settings), expected, "{what}");
@@ -407,11 +323,7 @@ mod tests {
             (0x25, true, UserVerification::BuiltInThenPin),
         ] {
             let required = requirements(&identity(flags));
-            assert_eq!(
-                (required.user_presence, required.user_verification),
-                (presence, verification),
-                "{flags:#x}"
-            );
+            assert_eq!((required.user_presence, required.user_verification), (presence, verification), "{flags:#x}");
         }
     }
 
@@ -422,23 +334,9 @@ mod tests {
         let (payload, bindings) = (sshsig(), SessionBindings::default());
         let at = |seconds| {
             let now = Duration::from_secs(seconds);
-            authorize(
-                &Question {
-                    identity: &identity,
-                    payload: &payload,
-                    bindings: &bindings,
-                    now,
-                },
-                ALLOW,
-            )
+            authorize(&Question { identity: &identity, payload: &payload, bindings: &bindings, now }, ALLOW)
         };
         assert!(matches!(at(9), Authorization::Allowed(_)));
-        assert!(matches!(
-            at(10),
-            Authorization::Denied(Denial {
-                code: Code::KeyGone,
-                ..
-            })
-        ));
+        assert!(matches!(at(10), Authorization::Denied(Denial { code: Code::KeyGone, .. })));
     }
 }

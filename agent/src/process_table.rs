@@ -22,9 +22,7 @@ pub(crate) fn peer(uid: u32, pid: i32) -> Peer {
 
 fn process(pid: i32) -> Process {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let split = arguments
-        .split(|byte| *byte == 0)
-        .filter(|argument| !argument.is_empty());
+    let split = arguments.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
     Process {
         pid,
         executable: fs::read_link(format!("/proc/{pid}/exe")).ok(),
@@ -50,9 +48,6 @@ mod tests {
         let peer = peer(0, pid);
         assert_eq!(peer.processes[0].executable, std::env::current_exe().ok());
         assert_eq!(peer.processes[0].directory, std::env::current_dir().ok());
-        assert_eq!(
-            parent(pid),
-            rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
-        );
+        assert_eq!(parent(pid), rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()));
     }
 }

@@ -100,11 +100,7 @@ impl Chain {
             Ok(askpass) => (Some(askpass), String::new()),
             Err(reason) => (None, reason),
         };
-        Self {
-            attached: AttachedTerminals::default(),
-            askpass,
-            no_askpass,
-        }
+        Self { attached: AttachedTerminals::default(), askpass, no_askpass }
     }
 
     /// Whether a person can be asked now, or why not.

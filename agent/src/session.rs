@@ -35,12 +35,7 @@ pub(crate) struct Session {
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, client: CancellationToken) -> Self {
-        Self {
-            agent,
-            peer,
-            bindings: SessionBindings::default(),
-            client,
-        }
+        Self { agent, peer, bindings: SessionBindings::default(), client }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
@@ -68,12 +63,7 @@ impl Session {
     }
 
     async fn add(&self, addition: Addition) -> Result<(), AgentError> {
-        let Addition {
-            key,
-            comment,
-            confirm,
-            lifetime,
-        } = addition;
+        let Addition { key, comment, confirm, lifetime } = addition;
         let Ok(credential) = file::credential(&key) else {
             let reason = "only keys of FIDO tokens can be added so far";
             return self.refuse("add", Denial::new(Code::NotSupported, reason)).await;
@@ -89,29 +79,16 @@ impl Session {
             holder: Holder::Credential(credential),
             constraints: Constraints { confirm, expires_at },
         };
-        let path = file::find(
-            &identity.public_key,
-            self.peer.processes.first(),
-            self.agent.home.as_deref(),
-        );
-        let from = path
-            .as_ref()
-            .map_or_else(|| self.peer.describe(), |path| path.display().to_string());
-        let act = Act::Add {
-            key: identity::fingerprint(&identity.public_key),
-            from,
-        };
+        let path = file::find(&identity.public_key, self.peer.processes.first(), self.agent.home.as_deref());
+        let from = path.as_ref().map_or_else(|| self.peer.describe(), |path| path.display().to_string());
+        let act = Act::Add { key: identity::fingerprint(&identity.public_key), from };
         self.record(act).await?;
         self.agent.keystore.add(identity, path).map_err(AgentError::other)
     }
 
     async fn refuse(&self, request: &str, denial: Denial) -> Result<(), AgentError> {
         tracing::warn!(code = denial.code.as_str(), "{request} refused: {denial}");
-        self.record(Act::Refused {
-            request: request.into(),
-            denial,
-        })
-        .await?;
+        self.record(Act::Refused { request: request.into(), denial }).await?;
         Err(AgentError::Failure)
     }
 
@@ -128,10 +105,7 @@ impl Session {
 impl Protocol for Session {
     async fn request_identities(&mut self) -> Result<Vec<Listed>, AgentError> {
         let identities = self.agent.keystore.list(since_boot());
-        let listed = |identity: Identity| Listed {
-            credential: identity.public_key.into(),
-            comment: identity.comment,
-        };
+        let listed = |identity: Identity| Listed { credential: identity.public_key.into(), comment: identity.comment };
         Ok(identities.into_iter().map(listed).collect())
     }
 
@@ -145,9 +119,7 @@ impl Protocol for Session {
             bindings: self.bindings.clone(),
             peer: self.peer.clone(),
         };
-        sign::sign(&self.agent, &request, &self.client)
-            .await
-            .map_err(|_| AgentError::Failure)
+        sign::sign(&self.agent, &request, &self.client).await.map_err(|_| AgentError::Failure)
     }
 
     async fn remove_identity(&mut self, identity: RemoveIdentity) -> Result<(), AgentError> {
@@ -155,10 +127,7 @@ impl Protocol for Session {
         if self.agent.keystore.find(&key).is_none() {
             return Err(AgentError::Failure);
         }
-        self.record(Act::Remove {
-            key: identity::fingerprint(&key),
-        })
-        .await?;
+        self.record(Act::Remove { key: identity::fingerprint(&key) }).await?;
         self.agent.keystore.remove(&key).map_err(AgentError::other)?;
         Ok(())
     }

@@ -208,10 +208,7 @@ mod tests {
     fn lengths_and_numbers_are_bounded() {
         let (host, mut path) = (Host::new(), SessionBindings::default());
         assert_eq!(bind(&mut path, &host, b"", false), Err(BindError::SessionId));
-        assert_eq!(
-            bind(&mut path, &host, &[7; MAX_SESSION_ID + 1], false),
-            Err(BindError::SessionId)
-        );
+        assert_eq!(bind(&mut path, &host, &[7; MAX_SESSION_ID + 1], false), Err(BindError::SessionId));
         for n in 0..MAX_BINDINGS {
             bind(&mut path, &host, &[n as u8; MAX_SESSION_ID], true).unwrap();
         }

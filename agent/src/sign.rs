@@ -51,14 +51,7 @@ pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) 
     let payload = Payload::parse(&request.data, &request.key_blob);
     let subject = occasion::subject(&request.key, &payload, &request.bindings, &request.peer);
     let mut trail = Trail::begin(agent.audit.as_ref(), agent.next_request(), subject);
-    let result = Signing {
-        agent,
-        request,
-        payload: &payload,
-        client,
-    }
-    .run(&mut trail)
-    .await;
+    let result = Signing { agent, request, payload: &payload, client }.run(&mut trail).await;
     // 14: exactly one outcome, whichever stage ended the request.
     trail.end(result).await.map(|assertion| assertion.signature().clone())
 }
@@ -82,11 +75,7 @@ impl Signing<'_> {
         let patience = Patience::new(self.client, self.agent.limits.request);
 
         // 4: the key.
-        let identity = self
-            .agent
-            .keystore
-            .find(&self.request.key)
-            .ok_or_else(|| Denial::plain(Code::UnknownKey))?;
+        let identity = self.agent.keystore.find(&self.request.key).ok_or_else(|| Denial::plain(Code::UnknownKey))?;
 
         // 6: may it sign this? Nobody is troubled with what is refused anyway.
         self.authorize(&identity)?;
@@ -98,16 +87,8 @@ impl Signing<'_> {
         let (identity, credential) = self.open_credential(identity, &patience).await?;
         let permit = self.authorize(&identity)?;
 
-        let mut exchange = patience
-            .wait(self.agent.authenticator.begin())
-            .await?
-            .map_err(|f| Denial::from(&f))?;
-        let asking = Asking {
-            signing: self,
-            identity: &identity,
-            credential: &credential,
-            patience: &patience,
-        };
+        let mut exchange = patience.wait(self.agent.authenticator.begin()).await?.map_err(|f| Denial::from(&f))?;
+        let asking = Asking { signing: self, identity: &identity, credential: &credential, patience: &patience };
         let result = asking.token(exchange.as_mut(), permit, trail).await;
         if result.is_err() {
             // Whatever the token still waits for, it waits for nobody.
@@ -117,12 +98,8 @@ impl Signing<'_> {
     }
 
     fn authorize(&self, identity: &Identity) -> Result<Permit, Denial> {
-        let question = Question {
-            identity,
-            payload: self.payload,
-            bindings: &self.request.bindings,
-            now: since_boot(),
-        };
+        let question =
+            Question { identity, payload: self.payload, bindings: &self.request.bindings, now: since_boot() };
         match policy::authorize(&question, self.agent.settings) {
             Authorization::Allowed(permit) => Ok(permit),
             Authorization::Denied(denial) => Err(denial),
@@ -143,10 +120,7 @@ impl Signing<'_> {
             Holder::ProtectedFile(path) => path.clone(),
         };
         let permit = self.authorize(&identity)?;
-        let question = format!(
-            "Passphrase for {}: ",
-            crate::prompt::visible(&path.display().to_string())
-        );
+        let question = format!("Passphrase for {}: ", crate::prompt::visible(&path.display().to_string()));
         let prompt = self.prompt(&identity, &permit, None, question);
         let passphrase = self.secret(&prompt, patience).await?;
         let keystore = self.agent.keystore.clone();
@@ -168,9 +142,7 @@ impl Signing<'_> {
 
     async fn secret(&self, prompt: &Prompt, patience: &Patience<'_>) -> Result<SecretString, Denial> {
         let asked = self.agent.prompts.request_pin(prompt);
-        Ok(patience
-            .wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked)
-            .await??)
+        Ok(patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await??)
     }
 
     fn prompt(&self, identity: &Identity, permit: &Permit, token: Option<&Selected>, question: String) -> Prompt {
@@ -182,10 +154,7 @@ impl Signing<'_> {
             token: token.map(|token| &token.device),
             token_proven: token.is_some_and(|token| token.proven),
         };
-        Prompt {
-            lines: occasion.lines(),
-            question,
-        }
+        Prompt { lines: occasion.lines(), question }
     }
 }
 
@@ -211,9 +180,7 @@ impl Asking<'_> {
         if permit.requirements().confirm {
             let prompt = self.prompt(&permit, &token, "Allow this? ".into());
             let asked = self.agent().prompts.confirm(&prompt);
-            self.patience
-                .wait_at_most(self.agent().limits.prompt, Code::PromptTimeout, asked)
-                .await??;
+            self.patience.wait_at_most(self.agent().limits.prompt, Code::PromptTimeout, asked).await??;
         }
         loop {
             // 9: the PIN, if the token needs it.
@@ -227,9 +194,7 @@ impl Asking<'_> {
 
             // 10: minutes may have passed.
             let held = self.agent().keystore.find(&self.signing.request.key);
-            permit = self
-                .signing
-                .authorize(&held.ok_or_else(|| Denial::plain(Code::KeyGone))?)?;
+            permit = self.signing.authorize(&held.ok_or_else(|| Denial::plain(Code::KeyGone))?)?;
 
             // 11: on record, or not at all.
             trail
@@ -246,10 +211,7 @@ impl Asking<'_> {
                 Ok(raw) => {
                     // 13: believed only now.
                     let assertion = self.verify(&raw, &permit)?;
-                    return Ok(Signed {
-                        assertion,
-                        user_verification: tries.verification(),
-                    });
+                    return Ok(Signed { assertion, user_verification: tries.verification() });
                 }
                 Err(failure) => failure,
             };
@@ -264,10 +226,7 @@ impl Asking<'_> {
 
     async fn select(&self, exchange: &mut dyn Exchange, permit: &Permit) -> Result<Selected, Denial> {
         let lines = self.signing.prompt(self.identity, permit, None, String::new()).lines;
-        let prompt = Prompt {
-            lines,
-            question: "Touch the token that holds this key.".into(),
-        };
+        let prompt = Prompt { lines, question: "Touch the token that holds this key.".into() };
         let mut notice = None;
         let mut on_choice = || notice = Some(self.agent().prompts.notify_presence(&prompt));
         let selecting = select(exchange, self.credential, &self.identity.public_key, &mut on_choice);
@@ -299,20 +258,9 @@ impl Asking<'_> {
         let silent = !permit.requirements().user_presence && matches!(verification, protocol::Verification::None);
         let command = if silent {
             // A key made with `no-touch-required` is asked without a touch, as OpenSSH asks it.
-            Command::Probe {
-                path,
-                application,
-                key_handle,
-                data,
-            }
+            Command::Probe { path, application, key_handle, data }
         } else {
-            Command::GetAssertion {
-                path,
-                application,
-                key_handle,
-                data,
-                verification,
-            }
+            Command::GetAssertion { path, application, key_handle, data, verification }
         };
         let prompt = self.prompt(permit, token, tries.presence_notice());
         let mut notice = None;
@@ -328,19 +276,11 @@ impl Asking<'_> {
 
     fn verify(&self, raw: &RawAssertion, permit: &Permit) -> Result<Assertion, Denial> {
         let key = &self.identity.public_key;
-        Assertion::read(
-            key,
-            self.credential,
-            &raw.auth_data.0,
-            &raw.signature.0,
-            &raw.credential_id.0,
-        )
-        .and_then(|assertion| {
-            assertion
-                .verify(key, &self.signing.request.data, &permit.requirements())
-                .map(|()| assertion)
-        })
-        .map_err(|error| Denial::new(Code::TokenUnproven, error.to_string()))
+        Assertion::read(key, self.credential, &raw.auth_data.0, &raw.signature.0, &raw.credential_id.0)
+            .and_then(|assertion| {
+                assertion.verify(key, &self.signing.request.data, &permit.requirements()).map(|()| assertion)
+            })
+            .map_err(|error| Denial::new(Code::TokenUnproven, error.to_string()))
     }
 
     fn occasion<'b>(&'b self, permit: &'b Permit, token: &'b Selected) -> Occasion<'b> {
@@ -355,10 +295,7 @@ impl Asking<'_> {
     }
 
     fn prompt(&self, permit: &Permit, token: &Selected, question: String) -> Prompt {
-        Prompt {
-            lines: self.occasion(permit, token).lines(),
-            question,
-        }
+        Prompt { lines: self.occasion(permit, token).lines(), question }
     }
 
     fn agent(&self) -> &Agent {

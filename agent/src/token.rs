@@ -119,12 +119,7 @@ impl From<&Failure> for Denial {
             TokenError::Unsupported => Code::TokenUnsupported,
             TokenError::HelperExited | TokenError::Protocol => Code::HelperFailed,
         };
-        tracing::debug!(
-            detail = failure.detail,
-            status = failure.ctap_status,
-            "{}",
-            failure.error
-        );
+        tracing::debug!(detail = failure.detail, status = failure.ctap_status, "{}", failure.error);
         Self::new(code, failure.error.to_string())
     }
 }

@@ -76,31 +76,19 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
             }
             Incoming::Add(addition)
         }
-        EXTENSION => Incoming::Extension {
-            name: text(&mut rest)?,
-            body: std::mem::take(&mut rest).to_vec(),
-        },
+        EXTENSION => Incoming::Extension { name: text(&mut rest)?, body: std::mem::take(&mut rest).to_vec() },
         _ => {
             rest = frame;
             Incoming::Other(Request::decode(&mut rest)?)
         }
     };
-    if rest.is_empty() {
-        Ok(incoming)
-    } else {
-        Err(WireError::LeftOver(rest.len()))
-    }
+    if rest.is_empty() { Ok(incoming) } else { Err(WireError::LeftOver(rest.len())) }
 }
 
 fn addition(rest: &mut &[u8]) -> Result<Addition, WireError> {
     let algorithm = Algorithm::new(&text(rest)?).map_err(ssh_key::Error::from)?;
     let key = KeypairData::decode_as(rest, algorithm)?;
-    Ok(Addition {
-        key,
-        comment: text(rest)?,
-        confirm: false,
-        lifetime: None,
-    })
+    Ok(Addition { key, comment: text(rest)?, confirm: false, lifetime: None })
 }
 
 fn constraint(rest: &mut &[u8], addition: &mut Addition) -> Result<(), WireError> {
@@ -141,11 +129,7 @@ pub(crate) fn decode_bind(mut body: &[u8]) -> Result<Bind, WireError> {
         signature: Vec::decode(body)?,
         is_forwarding: u8::decode(body)? != 0,
     };
-    if body.is_empty() {
-        Ok(bind)
-    } else {
-        Err(WireError::LeftOver(body.len()))
-    }
+    if body.is_empty() { Ok(bind) } else { Err(WireError::LeftOver(body.len())) }
 }
 
 /// Encodes an answer: a frame without its length.
@@ -233,20 +217,11 @@ mod tests {
     #[test]
     fn constraints_are_read_and_unknown_ones_refused() {
         let lifetime = [&[CONSTRAIN_LIFETIME][..], &60u32.to_be_bytes()].concat();
-        let provider = |name: &[u8]| {
-            [
-                &[CONSTRAIN_EXTENSION][..],
-                &string(b"sk-provider@openssh.com"),
-                &string(name),
-            ]
-            .concat()
-        };
+        let provider =
+            |name: &[u8]| [&[CONSTRAIN_EXTENSION][..], &string(b"sk-provider@openssh.com"), &string(name)].concat();
         let all = [&lifetime[..], &[CONSTRAIN_CONFIRM], &provider(b"internal")].concat();
         let addition = added(&add(ADD_ID_CONSTRAINED, b"", &all)).unwrap();
-        assert_eq!(
-            (addition.lifetime, addition.confirm),
-            (Some(Duration::from_secs(60)), true)
-        );
+        assert_eq!((addition.lifetime, addition.confirm), (Some(Duration::from_secs(60)), true));
         for (what, constraints) in [
             ("a library", provider(b"/usr/lib/evil.so")),
             ("twice", [&lifetime[..], &lifetime].concat()),
@@ -269,12 +244,7 @@ mod tests {
 
     #[test]
     fn the_query_answer_has_no_length_of_its_own() {
-        let expected = [
-            &[EXTENSION_RESPONSE][..],
-            &string(b"query"),
-            &string(b"session-bind@openssh.com"),
-        ]
-        .concat();
+        let expected = [&[EXTENSION_RESPONSE][..], &string(b"query"), &string(b"session-bind@openssh.com")].concat();
         assert_eq!(encode_query_answer(&["session-bind@openssh.com"]).unwrap(), expected);
     }
 
@@ -284,12 +254,7 @@ mod tests {
         let integers = [string(&[1; 32]), string(&[2; 32])].concat();
         let trailer = [5, 0, 0, 0, 7];
         let signature = Signature::new(Algorithm::SkEcdsaSha2NistP256, [&integers[..], &trailer].concat()).unwrap();
-        let expected = [
-            string(b"sk-ecdsa-sha2-nistp256@openssh.com"),
-            string(&integers),
-            trailer.to_vec(),
-        ]
-        .concat();
+        let expected = [string(b"sk-ecdsa-sha2-nistp256@openssh.com"), string(&integers), trailer.to_vec()].concat();
         assert_eq!(signature_blob(&signature).unwrap(), expected);
         let mut theirs = Vec::new();
         signature.encode(&mut theirs).unwrap();

@@ -38,31 +38,15 @@ impl FileLog {
         let log = Self::open_unsettled(path).map_err(|source| audit_error(path, source))?;
         let orphans = log.settle().map_err(|source| audit_error(path, source))?;
         for (request, agent_pid) in orphans {
-            tracing::warn!(
-                ?request,
-                agent_pid,
-                "an earlier agent was killed during a request: its outcome is unknown"
-            );
+            tracing::warn!(?request, agent_pid, "an earlier agent was killed during a request: its outcome is unknown");
         }
         Ok(log)
     }
 
     fn open_unsettled(path: &Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
-        let state = State {
-            file,
-            sequence: 0,
-            broken: false,
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            state: Arc::new(Mutex::new(state)),
-        })
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let state = State { file, sequence: 0, broken: false };
+        Ok(Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) })
     }
 
     fn settle(&self) -> std::io::Result<Vec<(RequestId, u32)>> {
@@ -74,10 +58,7 @@ impl FileLog {
             state.file.write_all(b"\n")?;
         }
         for (request, agent_pid) in &found.orphans {
-            state.append(Event::Outcome {
-                request: *request,
-                outcome: Outcome::Unknown { intent_by: *agent_pid },
-            })?;
+            state.append(Event::Outcome { request: *request, outcome: Outcome::Unknown { intent_by: *agent_pid } })?;
         }
         Ok(found.orphans)
     }
@@ -92,18 +73,13 @@ impl FileLog {
 }
 
 fn audit_error(path: &Path, source: std::io::Error) -> AuditError {
-    AuditError {
-        path: path.display().to_string(),
-        source,
-    }
+    AuditError { path: path.display().to_string(), source }
 }
 
 impl State {
     fn append(&mut self, event: Event) -> std::io::Result<()> {
         if self.broken {
-            return Err(std::io::Error::other(
-                "an earlier record could not be written; start the agent again",
-            ));
+            return Err(std::io::Error::other("an earlier record could not be written; start the agent again"));
         }
         let record = Record {
             version: VERSION,
@@ -149,11 +125,7 @@ struct Found {
 /// judging it is for whoever verifies the log.
 fn scan(file: &mut File) -> std::io::Result<Found> {
     file.seek(SeekFrom::Start(0))?;
-    let mut found = Found {
-        last_sequence: 0,
-        orphans: Vec::new(),
-        torn: false,
-    };
+    let mut found = Found { last_sequence: 0, orphans: Vec::new(), torn: false };
     let mut open = BTreeMap::new();
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
@@ -165,10 +137,7 @@ fn scan(file: &mut File) -> std::io::Result<Found> {
                 Event::Intent { request, .. } => {
                     open.insert((record.agent_pid, request), record.sequence);
                 }
-                Event::Outcome {
-                    request,
-                    outcome: Outcome::Unknown { agent_pid },
-                } => {
+                Event::Outcome { request, outcome: Outcome::Unknown { intent_by } } => {
                     open.remove(&(intent_by, request));
                 }
                 Event::Outcome { request, .. } => {
@@ -191,34 +160,21 @@ mod tests {
     fn intent() -> Intent {
         Intent {
             subject: Subject {
-                peer: Peer {
-                    pid: 1,
-                    uid: 1000,
-                    programs: vec!["ssh".into()],
-                },
+                peer: Peer { pid: 1, uid: 1000, programs: vec!["ssh".into()] },
                 key: "SHA256:x".into(),
                 application: Some("ssh:".into()),
-                meaning: Meaning::Login {
-                    user: "alice".into(),
-                    host_key: None,
-                },
+                meaning: Meaning::Login { user: "alice".into(), host_key: None },
                 bindings: vec![],
             },
             destination: "not proven".into(),
-            token: Token {
-                product: "token".into(),
-                serial: "1".into(),
-                path: "/dev/hidraw0".into(),
-            },
+            token: Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into() },
             user_verification: Verification::Pin,
         }
     }
 
     fn records(path: &Path) -> Vec<Record> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -232,33 +188,18 @@ mod tests {
         runtime().block_on(async {
             let log = FileLog::open(&path).unwrap();
             log.intent(RequestId(1), intent()).await.unwrap();
-            log.outcome(
-                RequestId(1),
-                Outcome::Signed {
-                    flags: 5,
-                    counter: 1,
-                    user_verification: Verification::Pin,
-                },
-            )
-            .await
-            .unwrap();
+            log.outcome(RequestId(1), Outcome::Signed { flags: 5, counter: 1, user_verification: Verification::Pin })
+                .await
+                .unwrap();
             log.intent(RequestId(2), intent()).await.unwrap();
         });
         for _ in 0..2 {
             drop(FileLog::open(&path).unwrap());
         }
         let records = records(&path);
-        let unknown = Outcome::Unknown {
-            agent_pid: std::process::id(),
-        };
+        let unknown = Outcome::Unknown { intent_by: std::process::id() };
         assert_eq!(records.len(), 4);
-        assert_eq!(
-            records[3].event,
-            Event::Outcome {
-                request: RequestId(2),
-                outcome: unknown
-            }
-        );
+        assert_eq!(records[3].event, Event::Outcome { request: RequestId(2), outcome: unknown });
         assert_eq!(records.iter().map(|r| r.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
@@ -267,11 +208,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         runtime().block_on(async {
-            FileLog::open(&path)
-                .unwrap()
-                .intent(RequestId(1), intent())
-                .await
-                .unwrap();
+            FileLog::open(&path).unwrap().intent(RequestId(1), intent()).await.unwrap();
         });
         let mut torn = std::fs::read(&path).unwrap();
         torn.extend_from_slice(br#"{"version":1,"sequence":2,"ti"#);
@@ -279,13 +216,7 @@ mod tests {
         drop(FileLog::open(&path).unwrap());
         let records = records(&path);
         assert_eq!(records.len(), 2);
-        assert!(matches!(
-            records[1].event,
-            Event::Outcome {
-                outcome: Outcome::Unknown { .. },
-                ..
-            }
-        ));
+        assert!(matches!(records[1].event, Event::Outcome { outcome: Outcome::Unknown { .. }, .. }));
     }
 
     #[test]

@@ -64,10 +64,7 @@ impl Connection {
                 }
             }
         };
-        let _ = events.send(Event::Hello {
-            version: VERSION,
-            agent: env!("CARGO_PKG_VERSION").into(),
-        });
+        let _ = events.send(Event::Hello { version: VERSION, agent: env!("CARGO_PKG_VERSION").into() });
         let terminal = Terminal::new(events.clone());
         let conversation = self.converse(requests, events, &terminal, &client);
         // The writer ends after the conversation has dropped its sender, and everything was sent.
@@ -90,10 +87,7 @@ impl Connection {
         let attached = matches!(request, Request::Attach);
         let work = async {
             let event = self.answer(request, terminal, client).await.unwrap_or_else(|denial| {
-                tracing::warn!(
-                    code = denial.code.as_str(),
-                    "a management request was refused: {denial}"
-                );
+                tracing::warn!(code = denial.code.as_str(), "a management request was refused: {denial}");
                 Event::Refused { denial }
             });
             let _ = events.send(event);
@@ -122,30 +116,18 @@ impl Connection {
         terminal: &Arc<Terminal>,
         client: &CancellationToken,
     ) -> Result<Event, Denial> {
-        let management = Management {
-            agent: &self.agent,
-            terminal: terminal.as_ref(),
-            client,
-        };
+        let management = Management { agent: &self.agent, terminal: terminal.as_ref(), client };
         match request {
             Request::Status => Ok(Event::Status(self.status())),
-            Request::Tokens => Ok(Event::Tokens {
-                tokens: management.tokens().await?,
-            }),
+            Request::Tokens => Ok(Event::Tokens { tokens: management.tokens().await? }),
             Request::Attach => {
-                let act = Act::Attach {
-                    peer: occasion::audit_peer(&self.peer),
-                };
+                let act = Act::Attach { peer: occasion::audit_peer(&self.peer) };
                 manage::record(&self.agent, act).await?;
                 self.agent.prompts.attached.attach(Arc::clone(terminal));
                 Ok(Event::Attached)
             }
-            Request::AddFile { path } => Ok(Event::Added {
-                keys: vec![management.add_file(path).await?],
-            }),
-            Request::AddResident => Ok(Event::Added {
-                keys: management.add_resident().await?,
-            }),
+            Request::AddFile { path } => Ok(Event::Added { keys: vec![management.add_file(path).await?] }),
+            Request::AddResident => Ok(Event::Added { keys: management.add_resident().await? }),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
             Request::Answer { .. } => Err(Denial::new(crate::denial::Code::NotSupported, "nothing was asked")),
         }

@@ -43,11 +43,7 @@ impl KeyFileError {
     /// The refusal for a request that needed the file.
     #[must_use]
     pub fn denial(&self, path: &Path) -> Denial {
-        let code = if matches!(self, Self::WrongPassphrase) {
-            Code::WrongPassphrase
-        } else {
-            Code::KeyFile
-        };
+        let code = if matches!(self, Self::WrongPassphrase) { Code::WrongPassphrase } else { Code::KeyFile };
         Denial::new(code, format!("{}: {self}", path.display()))
     }
 }
@@ -65,22 +61,10 @@ pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
     let (holder, comment) = if key.is_encrypted() {
         (Holder::ProtectedFile(path.to_owned()), comment_beside(path))
     } else {
-        (
-            Holder::Credential(credential(key.key_data())?),
-            key.comment().to_owned(),
-        )
+        (Holder::Credential(credential(key.key_data())?), key.comment().to_owned())
     };
-    let comment = if comment.is_empty() {
-        path.display().to_string()
-    } else {
-        comment
-    };
-    Ok(Identity {
-        public_key,
-        comment,
-        holder,
-        constraints: Constraints::default(),
-    })
+    let comment = if comment.is_empty() { path.display().to_string() } else { comment };
+    Ok(Identity { public_key, comment, holder, constraints: Constraints::default() })
 }
 
 /// Opens a protected key file, which must still hold `expected`.
@@ -92,11 +76,8 @@ pub fn read_credential(path: &Path, expected: &KeyData, passphrase: &[u8]) -> Re
     if key.public_key().key_data() != expected {
         return Err(KeyFileError::OtherKey);
     }
-    let key = if key.is_encrypted() {
-        key.decrypt(passphrase).map_err(|_| KeyFileError::WrongPassphrase)?
-    } else {
-        key
-    };
+    let key =
+        if key.is_encrypted() { key.decrypt(passphrase).map_err(|_| KeyFileError::WrongPassphrase)? } else { key };
     credential(key.key_data())
 }
 
@@ -124,13 +105,8 @@ pub fn credential(key: &KeypairData) -> Result<Credential, KeyFileError> {
 pub fn find(key: &KeyData, client: Option<&Process>, home: Option<&Path>) -> Option<PathBuf> {
     let directory = client.and_then(|process| process.directory.clone());
     let arguments = client.map(|process| process.arguments.clone()).unwrap_or_default();
-    let given = arguments
-        .into_iter()
-        .skip(1)
-        .filter_map(|argument| Some(directory.as_ref()?.join(argument)));
-    let defaults = ["id_ed25519_sk", "id_ecdsa_sk"]
-        .iter()
-        .filter_map(|name| Some(home?.join(".ssh").join(name)));
+    let given = arguments.into_iter().skip(1).filter_map(|argument| Some(directory.as_ref()?.join(argument)));
+    let defaults = ["id_ed25519_sk", "id_ecdsa_sk"].iter().filter_map(|name| Some(home?.join(".ssh").join(name)));
     given
         .chain(defaults)
         .find(|path| path.is_file() && read_private_key(path).is_ok_and(|found| found.public_key().key_data() == key))
@@ -138,9 +114,7 @@ pub fn find(key: &KeyData, client: Option<&Process>, home: Option<&Path>) -> Opt
 
 fn read_private_key(path: &Path) -> Result<PrivateKey, KeyFileError> {
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    std::fs::File::open(path)?
-        .take(LARGEST_FILE + 1)
-        .read_to_end(&mut text)?;
+    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut text)?;
     if text.len() as u64 > LARGEST_FILE {
         return Err(KeyFileError::TooLong);
     }

@@ -30,9 +30,7 @@ struct Kept {
 
 impl KeptKeys {
     pub(super) fn below(state: &Path) -> Self {
-        Self {
-            path: state.join("keys.json"),
-        }
+        Self { path: state.join("keys.json") }
     }
 
     pub(super) fn paths(&self) -> Result<Vec<PathBuf>, KeystoreError> {
@@ -86,9 +84,7 @@ impl KeptKeys {
             file.write_all(&serde_json::to_vec_pretty(&list)?)?;
             file.sync_all()?;
             std::fs::rename(&new, &self.path)?;
-            self.path
-                .parent()
-                .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
         work().map_err(|source| self.error(source))
     }
@@ -102,10 +98,7 @@ impl KeptKeys {
     }
 
     fn error(&self, source: io::Error) -> KeystoreError {
-        KeystoreError {
-            path: self.path.display().to_string(),
-            source,
-        }
+        KeystoreError { path: self.path.display().to_string(), source }
     }
 }
 

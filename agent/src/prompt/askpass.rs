@@ -38,10 +38,7 @@ pub struct Environment {
 
 impl Environment {
     /// That of this process.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "prompts may read the environment: see the architecture's rule 5"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "prompts may read the environment: see the architecture's rule 5")]
     #[must_use]
     pub fn of_this_process() -> Self {
         let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -66,10 +63,7 @@ impl Askpass {
         if required != "force" && environment.display.is_none() {
             return Err("the agent has neither DISPLAY nor WAYLAND_DISPLAY, which askpass needs".into());
         }
-        let program = environment
-            .program
-            .clone()
-            .map_or_else(|| PathBuf::from(DEFAULT_PROGRAM), PathBuf::from);
+        let program = environment.program.clone().map_or_else(|| PathBuf::from(DEFAULT_PROGRAM), PathBuf::from);
         if program.is_file() {
             Ok(Self { program })
         } else {
@@ -79,12 +73,7 @@ impl Askpass {
 
     fn start(&self, message: &str, kind: Option<&str>, stdout: Stdio) -> Result<Child, PromptError> {
         let mut command = Command::new(&self.program);
-        command
-            .arg(message)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
+        command.arg(message).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).kill_on_drop(true);
         match kind {
             Some(kind) => command.env("SSH_ASKPASS_PROMPT", kind),
             None => command.env_remove("SSH_ASKPASS_PROMPT"),
@@ -110,17 +99,9 @@ impl Askpass {
             return Err(PromptError::Refused);
         }
         let accepted = child.wait().await.is_ok_and(|status| status.success());
-        let end = answer
-            .iter()
-            .take(length)
-            .position(|b| matches!(b, b'\r' | b'\n'))
-            .unwrap_or(length);
+        let end = answer.iter().take(length).position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(length);
         answer.truncate(end);
-        if accepted {
-            Ok(answer)
-        } else {
-            Err(PromptError::Refused)
-        }
+        if accepted { Ok(answer) } else { Err(PromptError::Refused) }
     }
 }
 
@@ -135,11 +116,7 @@ impl Prompter for Askpass {
     async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
         let answer = self.ask(prompt, None).await?;
         let text = std::str::from_utf8(&answer).map_err(|_| PromptError::Refused)?;
-        if text.is_empty() {
-            Err(PromptError::Refused)
-        } else {
-            Ok(SecretString::from(text))
-        }
+        if text.is_empty() { Err(PromptError::Refused) } else { Ok(SecretString::from(text)) }
     }
 
     fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
@@ -156,10 +133,7 @@ struct Notice(Option<Child>);
 impl Drop for Notice {
     fn drop(&mut self) {
         let Some(mut child) = self.0.take() else { return };
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(rustix::process::Pid::from_raw);
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
@@ -187,20 +161,8 @@ mod tests {
         let found = |e: Environment| Askpass::find(&e).map(|_| ());
         assert!(found(environment("/bin/sh", None, Some(":0"))).is_ok());
         assert!(found(environment("/bin/sh", Some("force"), None)).is_ok());
-        assert!(
-            found(environment("/bin/sh", Some("prefer"), None))
-                .unwrap_err()
-                .contains("DISPLAY")
-        );
-        assert!(
-            found(environment("/bin/sh", Some("never"), Some(":0")))
-                .unwrap_err()
-                .contains("never")
-        );
-        assert!(
-            found(environment("/not/there", None, Some(":0")))
-                .unwrap_err()
-                .contains("/not/there")
-        );
+        assert!(found(environment("/bin/sh", Some("prefer"), None)).unwrap_err().contains("DISPLAY"));
+        assert!(found(environment("/bin/sh", Some("never"), Some(":0"))).unwrap_err().contains("never"));
+        assert!(found(environment("/not/there", None, Some(":0"))).unwrap_err().contains("/not/there"));
     }
 }

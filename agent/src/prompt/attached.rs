@@ -27,10 +27,7 @@ impl Terminal {
     /// A terminal whose prompts are sent to `events`.
     #[must_use]
     pub fn new(events: mpsc::UnboundedSender<Event>) -> Arc<Self> {
-        Arc::new(Self {
-            events,
-            open: Mutex::default(),
-        })
+        Arc::new(Self { events, open: Mutex::default() })
     }
 
     /// Passes on what the person answered to question `id`; None is a refusal.
@@ -55,20 +52,10 @@ impl Terminal {
         let id = self.next_id();
         let (sender, receiver) = oneshot::channel();
         self.open().questions.insert(id, sender);
-        let _withdraw = Withdraw {
-            events: self.events.clone(),
-            id,
-        };
+        let _withdraw = Withdraw { events: self.events.clone(), id };
         let lines = prompt.lines.clone();
-        let question = Event::Question {
-            id,
-            kind,
-            lines,
-            question: prompt.question.clone(),
-        };
-        self.events
-            .send(question)
-            .map_err(|_| PromptError::NoChannel("the attached terminal went away".into()))?;
+        let question = Event::Question { id, kind, lines, question: prompt.question.clone() };
+        self.events.send(question).map_err(|_| PromptError::NoChannel("the attached terminal went away".into()))?;
         receiver.await.ok().flatten().ok_or(PromptError::Refused)
     }
 
@@ -98,25 +85,14 @@ impl Prompter for Terminal {
 
     async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
         let pin = self.ask(QuestionKind::Secret, prompt).await?;
-        if pin.expose_secret().is_empty() {
-            Err(PromptError::Refused)
-        } else {
-            Ok(pin)
-        }
+        if pin.expose_secret().is_empty() { Err(PromptError::Refused) } else { Ok(pin) }
     }
 
     fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
         let id = self.next_id();
-        let notice = Event::Notice {
-            id,
-            lines: prompt.lines.clone(),
-            notice: prompt.question.clone(),
-        };
+        let notice = Event::Notice { id, lines: prompt.lines.clone(), notice: prompt.question.clone() };
         match self.events.send(notice) {
-            Ok(()) => PresenceNotice::new(Withdraw {
-                events: self.events.clone(),
-                id,
-            }),
+            Ok(()) => PresenceNotice::new(Withdraw { events: self.events.clone(), id }),
             Err(_) => PresenceNotice::none(),
         }
     }

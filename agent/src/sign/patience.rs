@@ -16,10 +16,7 @@ pub(crate) struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     pub(crate) fn new(client: &'a CancellationToken, limit: Duration) -> Self {
-        Self {
-            client,
-            end: Instant::now() + limit,
-        }
+        Self { client, end: Instant::now() + limit }
     }
 
     /// Waits for `work`, which is dropped when the client hangs up or the request's time is over.
@@ -35,11 +32,7 @@ impl<'a> Patience<'a> {
         work: impl Future<Output = T>,
     ) -> Result<T, Denial> {
         let end = Instant::now() + limit;
-        if end < self.end {
-            self.until(end, code, work).await
-        } else {
-            self.wait(work).await
-        }
+        if end < self.end { self.until(end, code, work).await } else { self.wait(work).await }
     }
 
     async fn until<T>(&self, end: Instant, code: Code, work: impl Future<Output = T>) -> Result<T, Denial> {

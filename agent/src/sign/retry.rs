@@ -48,9 +48,7 @@ impl Tries {
         if requirements.user_verification == UserVerification::NotRequired {
             return Ok(Self::new(Verification::None, None));
         }
-        let command = Command::GetState {
-            path: token.device.path.clone(),
-        };
+        let command = Command::GetState { path: token.device.path.clone() };
         match patience.wait(exchange.call(command, &mut || ())).await? {
             Ok(Reply::State(state)) => Self::with_verification(&state),
             Ok(_) => Err(Denial::plain(Code::HelperFailed)),
@@ -59,13 +57,7 @@ impl Tries {
     }
 
     fn new(verification: Verification, pin_retries: Option<u32>) -> Self {
-        Self {
-            verification,
-            pin_retries,
-            pin_prompts: 0,
-            fingers: 0,
-            note: String::new(),
-        }
+        Self { verification, pin_retries, pin_prompts: 0, fingers: 0, note: String::new() }
     }
 
     /// By the token's own sensor where one is enrolled and not blocked, else by PIN.
@@ -149,9 +141,7 @@ impl Tries {
     }
 
     fn wrong_pin(&self) -> Denial {
-        let left = self
-            .pin_retries
-            .map_or_else(String::new, |n| format!(", {n} tries left"));
+        let left = self.pin_retries.map_or_else(String::new, |n| format!(", {n} tries left"));
         Denial::new(Code::PinWrong, format!("{}{left}", Code::PinWrong.meaning()))
     }
 }
@@ -186,22 +176,12 @@ mod tests {
         for (what, state, expected) in [
             ("pin only", state(Some(8), None, None), Ok(Verification::Pin)),
             ("sensor", state(Some(8), Some(true), Some(3)), Ok(Verification::BuiltIn)),
-            (
-                "sensor without fingers",
-                state(Some(8), Some(false), Some(3)),
-                Ok(Verification::Pin),
-            ),
-            (
-                "sensor blocked",
-                state(Some(8), Some(true), Some(0)),
-                Ok(Verification::Pin),
-            ),
+            ("sensor without fingers", state(Some(8), Some(false), Some(3)), Ok(Verification::Pin)),
+            ("sensor blocked", state(Some(8), Some(true), Some(0)), Ok(Verification::Pin)),
             ("pin blocked", state(Some(0), None, None), Err(Code::PinBlocked)),
             ("nothing", state(None, None, None), Err(Code::PinNotSet)),
         ] {
-            let found = Tries::with_verification(&state)
-                .map(|t| t.verification())
-                .map_err(|d| d.code);
+            let found = Tries::with_verification(&state).map(|t| t.verification()).map_err(|d| d.code);
             assert_eq!(found, expected, "{what}");
         }
     }
@@ -210,14 +190,9 @@ mod tests {
     fn a_wrong_pin_is_asked_for_again_once() {
         let mut tries = Tries::with_verification(&state(Some(8), None, None)).unwrap();
         assert_eq!(tries.pin_question(), "PIN (8 tries left): ");
-        assert_eq!(
-            tries.after(&fail(TokenError::PinInvalid { retries: Some(7) })),
-            Next::Again
-        );
+        assert_eq!(tries.after(&fail(TokenError::PinInvalid { retries: Some(7) })), Next::Again);
         assert_eq!(tries.pin_question(), "The PIN was wrong. PIN (7 tries left): ");
-        let Next::GiveUp(denial) = tries.after(&fail(TokenError::PinInvalid { retries: Some(6) })) else {
-            panic!()
-        };
+        let Next::GiveUp(denial) = tries.after(&fail(TokenError::PinInvalid { retries: Some(6) })) else { panic!() };
         assert_eq!(denial.code, Code::PinWrong);
         assert!(denial.reason.ends_with("6 tries left"));
     }
@@ -226,9 +201,7 @@ mod tests {
     fn a_declined_touch_never_becomes_a_pin_prompt() {
         for sensor in [None, Some(true)] {
             let mut tries = Tries::with_verification(&state(Some(8), sensor, Some(3))).unwrap();
-            let Next::GiveUp(denial) = tries.after(&fail(TokenError::OperationDenied)) else {
-                panic!()
-            };
+            let Next::GiveUp(denial) = tries.after(&fail(TokenError::OperationDenied)) else { panic!() };
             assert_eq!(denial.code, Code::DeclinedOnToken);
         }
     }

@@ -17,12 +17,7 @@ pub(super) struct Trail<'a> {
 
 impl<'a> Trail<'a> {
     pub(super) fn begin(log: &'a dyn AuditLog, request: RequestId, subject: Subject) -> Self {
-        Self {
-            log,
-            request,
-            subject,
-            intent_written: false,
-        }
+        Self { log, request, subject, intent_written: false }
     }
 
     /// Writes the intent, once.
@@ -30,45 +25,29 @@ impl<'a> Trail<'a> {
         if self.intent_written {
             return Ok(());
         }
-        self.log
-            .intent(self.request, intent(self.subject.clone()))
-            .await
-            .map_err(unwritable)?;
+        self.log.intent(self.request, intent(self.subject.clone())).await.map_err(unwritable)?;
         self.intent_written = true;
         Ok(())
     }
 
     pub(super) async fn attempt(&self, tried: Verification, failure: &Failure) -> Result<(), Denial> {
-        let attempt = Attempt {
-            user_verification: tried,
-            error: failure.error.to_string(),
-            ctap_status: failure.ctap_status,
-        };
+        let attempt =
+            Attempt { user_verification: tried, error: failure.error.to_string(), ctap_status: failure.ctap_status };
         self.log.attempt(self.request, attempt).await.map_err(unwritable)
     }
 
     /// Writes the outcome. A signature whose outcome can't be written stays here.
     pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Assertion, Denial> {
         match result {
-            Ok(Signed {
-                assertion,
-                user_verification,
-            }) => {
-                let outcome = Outcome::Signed {
-                    flags: assertion.flags,
-                    counter: assertion.counter,
-                    user_verification,
-                };
+            Ok(Signed { assertion, user_verification }) => {
+                let outcome = Outcome::Signed { flags: assertion.flags, counter: assertion.counter, user_verification };
                 self.log.outcome(self.request, outcome).await.map_err(unwritable)?;
                 Ok(assertion)
             }
             Err(denial) => {
                 tracing::warn!(code = denial.code.as_str(), key = self.subject.key, "refused: {denial}");
                 let subject = (!self.intent_written).then_some(self.subject);
-                let outcome = Outcome::Refused {
-                    denial: denial.clone(),
-                    subject,
-                };
+                let outcome = Outcome::Refused { denial: denial.clone(), subject };
                 if let Err(error) = self.log.outcome(self.request, outcome).await {
                     tracing::error!(%error, "the refusal can't be recorded");
                 }
@@ -80,8 +59,5 @@ impl<'a> Trail<'a> {
 
 fn unwritable(error: AuditError) -> Denial {
     tracing::error!(%error, "the audit log can't be written");
-    Denial::new(
-        Code::AuditUnwritable,
-        format!("the audit log can't be written: {error}"),
-    )
+    Denial::new(Code::AuditUnwritable, format!("the audit log can't be written: {error}"))
 }

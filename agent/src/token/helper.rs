@@ -42,28 +42,16 @@ impl Helpers {
 
     fn start(&self) -> Result<Helper, Failure> {
         let mut process = Process::new(&self.program);
-        process
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = process
-            .spawn()
-            .map_err(|error| ended(format!("{} can't be started: {error}", self.program.display())))?;
+        process.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child =
+            process.spawn().map_err(|error| ended(format!("{} can't be started: {error}", self.program.display())))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(ended("the helper's pipes are missing".into()));
         };
         tokio::spawn(log_complaints(stderr));
         let messages = FramedRead::new(stdout, LinesCodec::new_with_max_length(MAX_LINE));
-        Ok(Helper {
-            child,
-            stdin: Some(stdin),
-            messages,
-            touch_limit: self.touch_limit,
-            channel: None,
-        })
+        Ok(Helper { child, stdin: Some(stdin), messages, touch_limit: self.touch_limit, channel: None })
     }
 }
 
@@ -71,14 +59,11 @@ impl Helpers {
 impl Authenticator for Helpers {
     async fn begin(&self) -> Result<Box<dyn Exchange>, Failure> {
         let mut helper = self.start()?;
-        let line = timeout(SILENT_LIMIT, helper.next_line())
-            .await
-            .map_err(|_| ended("it did not say hello".into()))??;
+        let line =
+            timeout(SILENT_LIMIT, helper.next_line()).await.map_err(|_| ended("it did not say hello".into()))??;
         match serde_json::from_str(&line) {
             Ok(Hello { version: VERSION }) => Ok(Box::new(helper)),
-            Ok(Hello { version }) => Err(ended(format!(
-                "it speaks version {version}, the agent version {VERSION}"
-            ))),
+            Ok(Hello { version }) => Err(ended(format!("it speaks version {version}, the agent version {VERSION}"))),
             Err(_) => Err(ended("it did not say hello".into())),
         }
     }
@@ -105,10 +90,7 @@ impl Helper {
     }
 
     async fn send(&mut self, command: &Command) -> Result<(), Failure> {
-        let stdin = self
-            .stdin
-            .as_mut()
-            .ok_or_else(|| ended("the conversation is over".into()))?;
+        let stdin = self.stdin.as_mut().ok_or_else(|| ended("the conversation is over".into()))?;
         let line = secret_line(command).map_err(|error| protocol(error.to_string()))?;
         stdin.write_all(&line).await.map_err(|error| ended(error.to_string()))
     }
@@ -118,11 +100,8 @@ impl Helper {
             let line = self.next_line().await?;
             match serde_json::from_str(&line).map_err(|error| protocol(error.to_string()))? {
                 Message::Progress(Progress::Channel { path, channel }) => {
-                    let channel = channel
-                        .0
-                        .as_slice()
-                        .try_into()
-                        .map_err(|_| protocol("a channel has 4 bytes".into()))?;
+                    let channel =
+                        channel.0.as_slice().try_into().map_err(|_| protocol("a channel has 4 bytes".into()))?;
                     if device.is_some_and(|device| device != path) {
                         return Err(protocol("the helper opened another device".into()));
                     }
@@ -154,11 +133,7 @@ impl Exchange for Helper {
             | Command::MakeCredential { path, .. }
             | Command::EnumerateCredentials { path, .. } => (Some(path.clone()), true),
         };
-        let limit = if waits_for_person {
-            self.touch_limit
-        } else {
-            SILENT_LIMIT
-        };
+        let limit = if waits_for_person { self.touch_limit } else { SILENT_LIMIT };
         let work = async {
             self.send(&command).await?;
             self.answer(device.as_deref(), presence).await
@@ -167,21 +142,13 @@ impl Exchange for Helper {
             Ok(result) => result,
             Err(_) => {
                 self.cancel().await;
-                let error = if waits_for_person {
-                    TokenError::UserTimeout
-                } else {
-                    TokenError::HelperExited
-                };
+                let error = if waits_for_person { TokenError::UserTimeout } else { TokenError::HelperExited };
                 Err(Failure::new(error, format!("no answer within {} s", limit.as_secs())))
             }
         };
         match &result {
             // Whatever it says after it lied or fell silent is not listened to.
-            Err(Failure {
-                error: TokenError::Protocol,
-                ctap_status: None,
-                ..
-            }) => self.cancel().await,
+            Err(Failure { error: TokenError::Protocol, ctap_status: None, .. }) => self.cancel().await,
             _ => self.channel = None,
         }
         result

@@ -18,9 +18,7 @@ pub(super) fn is_fido_node(path: &str) -> bool {
     let Some(name) = path.strip_prefix("/dev/") else {
         return false;
     };
-    let plain = name
-        .strip_prefix("hidraw")
-        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let plain = name.strip_prefix("hidraw").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     let descriptor = Path::new(CLASS).join(name).join("device/report_descriptor");
     plain && fs::read(descriptor).is_ok_and(|descriptor| descriptor.starts_with(&FIDO_USAGE_PAGE))
 }
@@ -35,11 +33,7 @@ pub(super) fn send_cancel(path: &str, channel: [u8; 4]) -> io::Result<()> {
     let mut report = [0u8; 65];
     report[1..5].copy_from_slice(&channel);
     report[5] = CTAPHID_CANCEL;
-    fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)?
-        .write_all(&report)
+    fs::OpenOptions::new().read(true).write(true).open(path)?.write_all(&report)
 }
 
 #[cfg(test)]
@@ -48,14 +42,7 @@ mod tests {
 
     #[test]
     fn only_hidraw_nodes_are_written_to() {
-        for path in [
-            "/etc/passwd",
-            "/dev/null",
-            "/dev/hidraw",
-            "/dev/hidraw1/../null",
-            "hidraw0",
-            "/dev/hidraw0x",
-        ] {
+        for path in ["/etc/passwd", "/dev/null", "/dev/hidraw", "/dev/hidraw1/../null", "hidraw0", "/dev/hidraw0x"] {
             assert!(!is_fido_node(path), "{path}");
             assert!(send_cancel(path, [0; 4]).is_err(), "{path}");
         }

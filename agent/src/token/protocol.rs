@@ -276,11 +276,7 @@ impl Failure {
     /// A failure without a CTAP status.
     #[must_use]
     pub fn new(error: TokenError, detail: impl Into<String>) -> Self {
-        Self {
-            error,
-            ctap_status: None,
-            detail: detail.into(),
-        }
+        Self { error, ctap_status: None, detail: detail.into() }
     }
 }
 

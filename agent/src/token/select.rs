@@ -20,11 +20,8 @@ pub struct Selected {
 }
 
 /// A silent signature has neither flag.
-const SILENT: Requirements = Requirements {
-    confirm: false,
-    user_presence: false,
-    user_verification: UserVerification::NotRequired,
-};
+const SILENT: Requirements =
+    Requirements { confirm: false, user_presence: false, user_verification: UserVerification::NotRequired };
 
 /// Asks every token whether it holds the credential, and believes only a signature that verifies. When none answers and
 /// the key may be hiding, the only token there is taken, or the person chooses one by touch: `on_choice` is called when
@@ -44,10 +41,7 @@ pub async fn select(
     for device in &devices {
         match probe(exchange, device, credential, key).await {
             Ok(true) => {
-                return Ok(Selected {
-                    device: device.clone(),
-                    proven: true,
-                });
+                return Ok(Selected { device: device.clone(), proven: true });
             }
             Ok(false) => {}
             Err(failure) if failure.error == TokenError::HelperExited => return Err(failure),
@@ -61,16 +55,10 @@ pub async fn select(
         return Err(trouble.unwrap_or_else(|| Failure::new(TokenError::NoCredentials, "no token answered the probe")));
     }
     if devices.len() == 1 {
-        return Ok(Selected {
-            device: devices.remove(0),
-            proven: false,
-        });
+        return Ok(Selected { device: devices.remove(0), proven: false });
     }
     let chosen = choose(exchange, &devices, on_choice).await?;
-    Ok(Selected {
-        device: chosen,
-        proven: false,
-    })
+    Ok(Selected { device: chosen, proven: false })
 }
 
 /// The FIDO devices that are plugged in, in the order of their nodes.
@@ -100,11 +88,7 @@ pub async fn choose(
     on_choice();
     let paths = devices.iter().map(|device| device.path.clone()).collect();
     match exchange.call(Command::Select { paths }, &mut || ()).await? {
-        Reply::Selected { path } => devices
-            .iter()
-            .find(|device| device.path == path)
-            .cloned()
-            .ok_or_else(unexpected),
+        Reply::Selected { path } => devices.iter().find(|device| device.path == path).cloned().ok_or_else(unexpected),
         _ => Err(unexpected()),
     }
 }
@@ -132,14 +116,8 @@ async fn probe(
 }
 
 fn proves(raw: &RawAssertion, credential: &Credential, key: &KeyData, nonce: &[u8]) -> bool {
-    Assertion::read(
-        key,
-        credential,
-        &raw.auth_data.0,
-        &raw.signature.0,
-        &raw.credential_id.0,
-    )
-    .is_ok_and(|assertion| assertion.verify(key, nonce, &SILENT).is_ok())
+    Assertion::read(key, credential, &raw.auth_data.0, &raw.signature.0, &raw.credential_id.0)
+        .is_ok_and(|assertion| assertion.verify(key, nonce, &SILENT).is_ok())
 }
 
 fn unexpected() -> Failure {

@@ -71,14 +71,7 @@ impl<T: Send + 'static> Attempt<T> {
         };
         let (progress, worker) = begin().map_err(|error| failure(TokenError::Protocol, error.to_string()))?;
         let sends_pin = job.sends_pin;
-        Ok(Self {
-            node,
-            trace: Trace::default(),
-            progress,
-            sends_pin,
-            worker: Some(worker),
-            cancelled: false,
-        })
+        Ok(Self { node, trace: Trace::default(), progress, sends_pin, worker: Some(worker), cancelled: false })
     }
 
     /// Takes note of what happened since the last call.
@@ -139,10 +132,7 @@ impl<T> Attempt<T> {
     /// What to wait for: progress of the library, and reports.
     pub(crate) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let node = (!self.trace.unplugged).then_some(self.node.as_fd());
-        [Some(self.progress.as_fd()), node]
-            .into_iter()
-            .flatten()
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        [Some(self.progress.as_fd()), node].into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
     }
 }
 

@@ -29,11 +29,7 @@ impl Daemon {
     pub(crate) fn attach() -> io::Result<Self> {
         let output = fcntl_dupfd_cloexec(stdout(), 3)?;
         dup2_stdout(stderr())?;
-        Ok(Self {
-            input: Zeroizing::new(vec![0; MAX_LINE]),
-            filled: 0,
-            output: output.into(),
-        })
+        Ok(Self { input: Zeroizing::new(vec![0; MAX_LINE]), filled: 0, output: output.into() })
     }
 
     /// The next command, or why its line is none; None at the end of input.
@@ -45,10 +41,7 @@ impl Daemon {
                 return Ok(Some(command));
             }
             if self.filled == self.input.len() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a command is longer than the protocol allows",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a command is longer than the protocol allows"));
             }
             match read(stdin(), &mut self.input[self.filled..]) {
                 Ok(0) => return Ok(None),

@@ -38,9 +38,5 @@ pub(crate) enum Trouble {
 
 /// A failure that no status of the token stands behind.
 pub(crate) fn failure(error: TokenError, detail: impl Into<String>) -> Failure {
-    Failure {
-        error,
-        ctap_status: None,
-        detail: detail.into(),
-    }
+    Failure { error, ctap_status: None, detail: detail.into() }
 }

@@ -40,20 +40,14 @@ fn job<T>(path: &str, ask: impl Fn(&mut FidoKeyHid) -> Result<T, Trouble> + Send
         announcer.channel(channel).map_err(anyhow::Error::from)?;
         ask(&mut key)
     };
-    Job {
-        run: Arc::new(run),
-        sends_pin: false,
-    }
+    Job { run: Arc::new(run), sends_pin: false }
 }
 
 fn open(path: &str) -> Result<FidoKeyHid, Trouble> {
     /// hidapi keeps its last error in a global that is not safe to write twice at once.
     static OPENING: Mutex<()> = Mutex::new(());
     let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
-    let config = LibCfg {
-        enable_keep_alive_msg: false,
-        ..LibCfg::init()
-    };
+    let config = LibCfg { enable_keep_alive_msg: false, ..LibCfg::init() };
     // The node itself was just opened (see `node`), so there is no question of permission here.
     FidoKeyHidFactory::create_by_params(&[HidParam::Path(path.to_owned())], &config)
         .map_err(|_| Trouble::Gone("the device is gone, or is none"))

@@ -56,13 +56,7 @@ fn serve() -> anyhow::Result<()> {
 /// There is no PR_SET_PDEATHSIG. The end of input says that the daemon is gone, and leaves the time to cancel what the
 /// token waits for; a SIGKILL would come microseconds later and leave the token blinking.
 fn keep_memory_private() -> anyhow::Result<()> {
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }

@@ -44,14 +44,7 @@ enum State<T> {
 impl<T: Send + 'static> Operation<T> {
     pub(crate) fn new(path: String, job: Job<T>) -> Self {
         let began = Instant::now();
-        Self {
-            path,
-            job,
-            began,
-            disturbed: 0,
-            asked: false,
-            state: State::Due(began),
-        }
+        Self { path, job, began, disturbed: 0, asked: false, state: State::Due(began) }
     }
 
     /// Does what can be done now; returns the end of the command, if this is it.
@@ -107,11 +100,7 @@ impl<T: Send + 'static> Operation<T> {
     }
 
     fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let running = if let State::Running(attempt) = &self.state {
-            Some(attempt)
-        } else {
-            None
-        };
+        let running = if let State::Running(attempt) = &self.state { Some(attempt) } else { None };
         running.into_iter().flat_map(Attempt::poll_fds)
     }
 }
@@ -154,38 +143,24 @@ fn tell(daemon: &mut Daemon, progress: Progress) -> Result<(), Stop> {
 
 /// Waits until an operation can advance. Leaving with [`Stop::DaemonGone`] drops the operations, which cancels them.
 fn wait<T: Send + 'static>(daemon: &Daemon, operations: &[Operation<T>]) -> Result<(), Stop> {
-    let due = operations.iter().filter_map(|operation| {
-        if let State::Due(time) = operation.state {
-            Some(time)
-        } else {
-            None
-        }
-    });
+    let due = operations.iter().filter_map(
+        |operation| {
+            if let State::Due(time) = operation.state { Some(time) } else { None }
+        },
+    );
     let timeout = due.min().map(|time| time.saturating_duration_since(Instant::now()));
     // Polled for no event, a pipe still reports that its writer is gone.
     let hang_up = PollFd::new(daemon, PollFlags::empty());
-    let mut poll_fds: Vec<_> = iter::once(hang_up)
-        .chain(operations.iter().flat_map(Operation::poll_fds))
-        .collect();
+    let mut poll_fds: Vec<_> = iter::once(hang_up).chain(operations.iter().flat_map(Operation::poll_fds)).collect();
     wait_for(&mut poll_fds, timeout);
-    if poll_fds[0].revents().is_empty() {
-        Ok(())
-    } else {
-        Err(Stop::DaemonGone)
-    }
+    if poll_fds[0].revents().is_empty() { Ok(()) } else { Err(Stop::DaemonGone) }
 }
 
 /// Cancels the operations and sees them end: a token that still answers a cancel would disturb the next command.
 fn cancel<T: Send + 'static>(operations: Vec<Operation<T>>) {
     let mut attempts: Vec<_> = operations
         .into_iter()
-        .filter_map(|operation| {
-            if let State::Running(attempt) = operation.state {
-                Some(attempt)
-            } else {
-                None
-            }
-        })
+        .filter_map(|operation| if let State::Running(attempt) = operation.state { Some(attempt) } else { None })
         .collect();
     attempts.iter_mut().for_each(Attempt::cancel);
     let limit = Instant::now() + CANCEL_LIMIT;

@@ -83,10 +83,7 @@ mod tests {
     }
 
     fn trace(reports: &[Report]) -> Trace {
-        let mut trace = Trace {
-            channel: Some([1; 4]),
-            ..Trace::default()
-        };
+        let mut trace = Trace { channel: Some([1; 4]), ..Trace::default() };
         for report in reports {
             trace.note(report);
         }

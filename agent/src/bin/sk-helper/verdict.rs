@@ -53,11 +53,7 @@ pub(crate) fn judge<T>(outcome: thread::Result<Result<T, Trouble>>, trace: &Trac
         let busy = failure(TokenError::Busy, words);
         // The token may be looking at the PIN right now: sending it again could cost a second try.
         let pin_is_out = sends_pin && trace.answered == ANSWERS_BEFORE_PIN;
-        return if pin_is_out {
-            Verdict::Failed(busy)
-        } else {
-            Verdict::Disturbed(busy)
-        };
+        return if pin_is_out { Verdict::Failed(busy) } else { Verdict::Disturbed(busy) };
     }
     if trace.waiting {
         // The library stops after 500 keep-alives, some 50 s, and takes the last one's status for an error.
@@ -68,11 +64,7 @@ pub(crate) fn judge<T>(outcome: thread::Result<Result<T, Trouble>>, trace: &Trac
 
 /// The token itself said no, on our own channel. Whatever the library read beside it does not matter.
 fn refused<T>(refusal: Refusal, trace: &Trace, detail: String) -> Verdict<T> {
-    let told = |code, error| Failure {
-        error,
-        ctap_status: Some(code),
-        detail,
-    };
+    let told = |code, error| Failure { error, ctap_status: Some(code), detail };
     match refusal {
         // No CTAPHID_CBOR: a token that knows U2F only.
         Refusal::Transport(INVALID_CMD) => Verdict::Failed(told(INVALID_CMD, TokenError::Unsupported)),
@@ -93,10 +85,7 @@ mod tests {
     }
 
     fn seen() -> Trace {
-        Trace {
-            channel: Some([1; 4]),
-            ..Trace::default()
-        }
+        Trace { channel: Some([1; 4]), ..Trace::default() }
     }
 
     fn error(verdict: &Verdict<()>) -> (bool, &TokenError) {
@@ -109,29 +98,14 @@ mod tests {
 
     #[test]
     fn an_answer_counts_when_the_token_gave_it_to_us() {
-        assert_eq!(
-            judge(Ok(Ok(7)), &Trace { answered: 1, ..seen() }, false),
-            Verdict::Answer(7)
-        );
-        let foreign = judge(
-            Ok(Ok(())),
-            &Trace {
-                strangers: true,
-                ..seen()
-            },
-            false,
-        );
+        assert_eq!(judge(Ok(Ok(7)), &Trace { answered: 1, ..seen() }, false), Verdict::Answer(7));
+        let foreign = judge(Ok(Ok(())), &Trace { strangers: true, ..seen() }, false);
         assert_eq!(error(&foreign), (true, &TokenError::Busy));
     }
 
     #[test]
     fn the_token_is_believed_before_the_library() {
-        let trace = Trace {
-            refusal: Some(Refusal::Status(0x31)),
-            strangers: true,
-            answered: 2,
-            ..seen()
-        };
+        let trace = Trace { refusal: Some(Refusal::Status(0x31)), strangers: true, answered: 2, ..seen() };
         let verdict = judge(library("response_status err = 0x4A"), &trace, true);
         assert_eq!(error(&verdict), (false, &TokenError::PinInvalid { retries: None }));
     }
@@ -139,43 +113,22 @@ mod tests {
     #[test]
     fn a_pin_that_is_out_is_not_sent_again() {
         for (answered, again) in [(0, true), (1, true), (2, false), (3, true)] {
-            let verdict = judge(
-                library("ciborium parse error"),
-                &Trace {
-                    strangers: true,
-                    answered,
-                    ..seen()
-                },
-                true,
-            );
+            let verdict = judge(library("ciborium parse error"), &Trace { strangers: true, answered, ..seen() }, true);
             assert_eq!(error(&verdict), (again, &TokenError::Busy), "{answered} answers");
         }
     }
 
     #[test]
     fn the_librarys_own_time_limit_is_a_timeout() {
-        let verdict = judge(
-            library("response_status err = 0x02"),
-            &Trace {
-                waiting: true,
-                ..seen()
-            },
-            false,
-        );
+        let verdict = judge(library("response_status err = 0x02"), &Trace { waiting: true, ..seen() }, false);
         assert_eq!(error(&verdict), (false, &TokenError::UserTimeout));
     }
 
     #[test]
     fn a_panic_is_the_tokens_fault_unless_somebody_interfered() {
         let panicked = || -> thread::Result<Result<(), Trouble>> { Err(Box::new("index out of range")) };
-        assert_eq!(
-            error(&judge(panicked(), &seen(), false)),
-            (false, &TokenError::Protocol)
-        );
-        let disturbed = Trace {
-            strangers: true,
-            ..seen()
-        };
+        assert_eq!(error(&judge(panicked(), &seen(), false)), (false, &TokenError::Protocol));
+        let disturbed = Trace { strangers: true, ..seen() };
         assert_eq!(error(&judge(panicked(), &disturbed, false)), (true, &TokenError::Busy));
     }
 }

@@ -51,13 +51,8 @@ impl Means {
             // (CTAP 2.1 § 6.1.2 step 11, § 6.2.2 step 6).
             (Self::BuiltIn, error @ (TokenError::PinBlocked | TokenError::PinRequired)) => {
                 let error = error.clone();
-                count(daemon, path, hid::uv_retries(path)).map(|retries| {
-                    if retries == Some(0) {
-                        TokenError::UvBlocked
-                    } else {
-                        error
-                    }
-                })
+                count(daemon, path, hid::uv_retries(path))
+                    .map(|retries| if retries == Some(0) { TokenError::UvBlocked } else { error })
             }
             _ => return Stop::Failed(failure),
         };

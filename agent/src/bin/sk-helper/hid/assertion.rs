@@ -19,9 +19,7 @@ const USER_PRESENT: u8 = 0x01;
 
 /// Does the token hold this credential? Silent, and costs nothing.
 pub(crate) fn probe(path: &str, application: String, key_handle: Vec<u8>, data: Vec<u8>) -> Job<RawAssertion> {
-    job(path, move |key| {
-        ask(key, &application, &key_handle, &data, false, &Verification::None)
-    })
+    job(path, move |key| ask(key, &application, &key_handle, &data, false, &Verification::None))
 }
 
 /// A signature, with the person's touch.
@@ -33,9 +31,7 @@ pub(crate) fn get_assertion(
     verification: Verification,
 ) -> Job<RawAssertion> {
     let sends_pin = matches!(verification, Verification::Pin(_));
-    let job = job(path, move |key| {
-        ask(key, &application, &key_handle, &data, true, &verification)
-    });
+    let job = job(path, move |key| ask(key, &application, &key_handle, &data, true, &verification));
     Job { sends_pin, ..job }
 }
 

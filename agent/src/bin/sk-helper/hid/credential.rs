@@ -29,19 +29,13 @@ fn ask(key: &mut FidoKeyHid, options: &NewCredential, verification: &Verificatio
         options.user_name.as_bytes(),
         options.user_name.as_bytes(),
     ])?;
-    let pin = if let Verification::Pin(pin) = verification {
-        Some(pin.0.expose_secret())
-    } else {
-        None
-    };
+    let pin = if let Verification::Pin(pin) = verification { Some(pin.0.expose_secret()) } else { None };
     let protection = protection(options);
     if pin.is_some() || protection.is_some() {
         let info = Info::get(key)?;
         info.choose_pin_protocol(key)?;
         if protection.is_some() && !info.has_extension("credProtect") {
-            return Err(Trouble::Unsupported(
-                "the token can't protect a resident or verify-required key",
-            ));
+            return Err(Trouble::Unsupported("the token can't protect a resident or verify-required key"));
         }
     }
     let name = options.user_name.as_str();
@@ -56,11 +50,7 @@ fn ask(key: &mut FidoKeyHid, options: &NewCredential, verification: &Verificatio
         }],
         uv: matches!(verification, Verification::BuiltIn).then_some(true),
         exclude_list: Vec::new(),
-        user_entity: Some(PublicKeyCredentialUserEntity::new(
-            Some(&options.user_id.0),
-            Some(name),
-            Some(name),
-        )),
+        user_entity: Some(PublicKeyCredentialUserEntity::new(Some(&options.user_id.0), Some(name), Some(name))),
         rk: Some(options.resident),
         extensions: protection.map(|policy| vec![CredentialExtension::CredProtect(Some(policy))]),
     })?;

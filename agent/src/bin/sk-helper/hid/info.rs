@@ -20,9 +20,7 @@ impl Info {
     pub(super) fn get(key: &FidoKeyHid) -> Result<Self, Trouble> {
         let info = key.get_info()?;
         if info.versions.is_empty() || info.aaguid.len() != 16 {
-            return Err(Trouble::Nonsense(
-                "the answer to getInfo lacks the version or the AAGUID",
-            ));
+            return Err(Trouble::Nonsense("the answer to getInfo lacks the version or the AAGUID"));
         }
         Ok(Self {
             versions: info.versions,
@@ -35,10 +33,7 @@ impl Info {
 
     /// An option's value: None where the token does not know it (CTAP 2.1 § 6.4).
     pub(super) fn option(&self, name: &str) -> Option<bool> {
-        self.options
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|&(_, value)| value)
+        self.options.iter().find(|(key, _)| key == name).map(|&(_, value)| value)
     }
 
     pub(super) fn has_extension(&self, name: &str) -> bool {
@@ -120,7 +115,5 @@ pub(crate) fn uv_retries(path: &str) -> Job<u32> {
 }
 
 fn tries(count: i32) -> Result<u32, Trouble> {
-    count
-        .try_into()
-        .map_err(|_| Trouble::Nonsense("a negative number of tries"))
+    count.try_into().map_err(|_| Trouble::Nonsense("a negative number of tries"))
 }
