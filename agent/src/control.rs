@@ -3,6 +3,7 @@
 //! that ends its request.
 
 pub mod handler;
+mod lines;
 
 use std::path::PathBuf;
 

@@ -130,6 +130,16 @@ pub fn authorize(question: &Question<'_>, settings: Settings) -> Authorization {
     }
 }
 
+/// Whether keys may be added or removed over a connection. One that is forwarded, or whose binding failed, is held by a
+/// stranger, who could otherwise take the operator's keys away for good.
+///
+/// # Errors
+/// The refusal.
+pub fn may_manage(bindings: &SessionBindings) -> Result<(), Denial> {
+    let forwarded = bindings.iter().any(|binding| binding.is_forwarding);
+    if forwarded || bindings.attempt_failed() { Err(Denial::plain(Code::ForwardedManagement)) } else { Ok(()) }
+}
+
 fn served(question: &Question<'_>) -> Result<(), Denial> {
     if question.identity.constraints.expired(question.now) {
         return Err(Denial::plain(Code::KeyGone));
@@ -299,7 +309,7 @@ mod tests {
             ),
             ("bound, another session", login(b"other", None), &direct, ALLOW, Err(Code::SessionMismatch)),
             ("bound, no login", sshsig(), &direct, ALLOW, Err(Code::SessionMismatch)),
-            ("through a jump host", login(b"device", None), &through, DENY, to_device(&[jump_key.clone()])),
+            ("through a jump host", login(b"device", None), &through, DENY, to_device(std::slice::from_ref(&jump_key))),
             ("the jump host's own session, after", login(b"jump", None), &through, ALLOW, Err(Code::SessionMismatch)),
             ("the jump host's own session", login(b"jump", None), &open, ALLOW, Err(Code::SessionReplayed)),
             ("a client without session-bind", login(b"device", None), &open, ALLOW, not_proven()),
@@ -311,6 +321,22 @@ mod tests {
         ];
         for (what, payload, bindings, settings, expected) in cases {
             assert_eq!(decide(&payload, bindings, settings), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_manages_no_keys() {
+        let (jump, device) = (host(), host());
+        let mut failed = SessionBindings::default();
+        failed.note_attempt();
+        for (what, bindings, allowed) in [
+            ("local", SessionBindings::default(), true),
+            ("bound for a login", bound(&[(&device, b"device", false)]), true),
+            ("forwarded", bound(&[(&jump, b"jump", true)]), false),
+            ("forwarded, then bound", bound(&[(&jump, b"jump", true), (&device, b"device", false)]), false),
+            ("binding failed", failed, false),
+        ] {
+            assert_eq!(may_manage(&bindings).is_ok(), allowed, "{what}");
         }
     }
 

@@ -17,6 +17,7 @@ use crate::extension;
 use crate::identity::{self, Holder, Identity};
 use crate::keystore::file;
 use crate::peer::Peer;
+use crate::policy;
 use crate::session_binding::SessionBindings;
 use crate::sign;
 use crate::wire::{self, Addition, Incoming};
@@ -63,6 +64,7 @@ impl Session {
     }
 
     async fn add(&self, addition: Addition) -> Result<(), AgentError> {
+        self.may_manage("add").await?;
         let Addition { key, comment, confirm, lifetime } = addition;
         let Ok(credential) = file::credential(&key) else {
             let reason = "only keys of FIDO tokens can be added so far";
@@ -84,6 +86,13 @@ impl Session {
         let act = Act::Add { key: identity::fingerprint(&identity.public_key), from };
         self.record(act).await?;
         self.agent.keystore.add(identity, path).map_err(AgentError::other)
+    }
+
+    async fn may_manage(&self, request: &str) -> Result<(), AgentError> {
+        match policy::may_manage(&self.bindings) {
+            Ok(()) => Ok(()),
+            Err(denial) => self.refuse(request, denial).await,
+        }
     }
 
     async fn refuse(&self, request: &str, denial: Denial) -> Result<(), AgentError> {
@@ -123,6 +132,7 @@ impl Protocol for Session {
     }
 
     async fn remove_identity(&mut self, identity: RemoveIdentity) -> Result<(), AgentError> {
+        self.may_manage("remove").await?;
         let key = key_of(&identity.credential);
         if self.agent.keystore.find(&key).is_none() {
             return Err(AgentError::Failure);
@@ -133,6 +143,7 @@ impl Protocol for Session {
     }
 
     async fn remove_all_identities(&mut self) -> Result<(), AgentError> {
+        self.may_manage("remove all").await?;
         self.record(Act::RemoveAll).await?;
         self.agent.keystore.remove_all().map_err(AgentError::other)
     }

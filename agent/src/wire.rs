@@ -86,7 +86,7 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
 }
 
 fn addition(rest: &mut &[u8]) -> Result<Addition, WireError> {
-    let algorithm = Algorithm::new(&text(rest)?).map_err(ssh_key::Error::from)?;
+    let algorithm = Algorithm::new(&text(rest)?)?;
     let key = KeypairData::decode_as(rest, algorithm)?;
     Ok(Addition { key, comment: text(rest)?, confirm: false, lifetime: None })
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
-use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
+use tokio_util::codec::{FramedWrite, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zeroize::Zeroizing;
 
+use super::lines::SecretLines;
 use super::{Event, MAX_LINE, Request, Status, VERSION};
 use crate::agent::{Agent, since_boot};
 use crate::audit::record::Act;
@@ -51,7 +51,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: UnixStream, client: CancellationToken) {
         let (read, write) = stream.into_split();
-        let requests = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_LINE));
+        let requests = SecretLines::new(read, MAX_LINE);
         let (events, mut outbox) = mpsc::unbounded_channel::<Event>();
         let writer = async move {
             let mut lines = FramedWrite::new(write, LinesCodec::new());
@@ -74,7 +74,7 @@ impl Connection {
     /// The first request is served; what follows it are answers to its questions.
     async fn converse(
         &self,
-        mut requests: FramedRead<OwnedReadHalf, LinesCodec>,
+        mut requests: SecretLines<OwnedReadHalf>,
         events: mpsc::UnboundedSender<Event>,
         terminal: &Arc<Terminal>,
         client: &CancellationToken,
@@ -146,9 +146,7 @@ impl Connection {
     }
 }
 
-/// A line may carry a PIN, so it is wiped. A line that is no request ends the connection: the client is of another
-/// version, or no client of ours.
-async fn next_request(requests: &mut FramedRead<OwnedReadHalf, LinesCodec>) -> Option<Request> {
-    let line = Zeroizing::new(requests.next().await?.ok()?);
-    serde_json::from_str(&line).ok()
+/// A line that is no request ends the connection: the client is of another version, or no client of ours.
+async fn next_request(requests: &mut SecretLines<OwnedReadHalf>) -> Option<Request> {
+    serde_json::from_slice(&requests.next().await?).ok()
 }
