@@ -163,9 +163,10 @@ pub fn shell_is_csh() -> bool {
 /// When it is not there, or it or its folder can be written by others.
 pub fn helper_program(config: &Config) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::MetadataExt;
-    let own = std::env::current_exe().context("the agent can't find its own program")?;
-    let beside = own.with_file_name("sk-helper");
-    let program = config.helper.clone().unwrap_or(beside);
+    let program = match &config.helper {
+        Some(program) => program.clone(),
+        None => installed_helper().context("the agent can't find its own program")?,
+    };
     let program = std::fs::canonicalize(&program).with_context(|| format!("the token helper {}", program.display()))?;
     let us = rustix::process::geteuid().as_raw();
     for path in [Some(program.as_path()), program.parent()].into_iter().flatten() {
@@ -179,6 +180,15 @@ pub fn helper_program(config: &Config) -> anyhow::Result<PathBuf> {
         }
     }
     Ok(program)
+}
+
+/// Beside the agent, as cargo builds it, or in libexec, as packages install it.
+fn installed_helper() -> std::io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let beside = own.with_file_name("sk-helper");
+    let libexec = Path::new("libexec").join(NAME).join("sk-helper");
+    let installed = own.parent().and_then(Path::parent).map(|prefix| prefix.join(libexec));
+    Ok(installed.filter(|path| !beside.exists() && path.exists()).unwrap_or(beside))
 }
 
 #[cfg(test)]

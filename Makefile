@@ -1,0 +1,86 @@
+# The few commands a person types. `make demo` and `make test` set up a fresh Debian machine by themselves.
+
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+DESTDIR ?=
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+BUILD_PACKAGES := build-essential pkg-config libudev-dev
+DEMO_PACKAGES := $(BUILD_PACKAGES) openssh-client openssh-server
+TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-paramiko qemu-system-x86 busybox-static kmod fido2-tools
+RUST_MINIMUM := 1.89
+
+.PHONY: help demo test lint native vm bench soak build install rust build-packages demo-packages test-packages
+
+help:
+	@echo 'make demo      log in through a jump host with a software token, step by step (TOKEN=real: with yours)'
+	@echo 'make test      all tests, those in the virtual machine included'
+	@echo 'make install   build and install below PREFIX ($(PREFIX)); DESTDIR is respected'
+	@echo 'make bench     compare with ssh-agent'
+
+demo: rust demo-packages
+	cargo build --release --workspace
+	target/release/demo $(if $(filter real,$(TOKEN)),--real-token)
+
+test: rust test-packages lint native vm
+
+lint: rust build-packages
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+
+native: rust test-packages
+	cargo build --workspace
+	cargo test --workspace
+
+vm: rust test-packages
+	tests/vm/prepare
+	tests/vm/run-tests
+
+bench: rust test-packages
+	cargo build --release --workspace
+	target/release/bench
+	tests/vm/prepare
+	tests/vm/bench
+
+# The long versions of what `make test` runs in short.
+soak: native
+
+build: rust build-packages
+	cargo build --release -p agent -p agent-cli
+
+install: build
+	install -D -m 755 target/release/agent $(DESTDIR)$(PREFIX)/bin/fido-ssh-agent
+	install -D -m 755 target/release/sk-helper $(DESTDIR)$(PREFIX)/libexec/fido-ssh-agent/sk-helper
+	install -D -m 755 target/release/agent-cli $(DESTDIR)$(PREFIX)/bin/agent-cli
+
+rust:
+	@command -v cargo >/dev/null || { echo 'Rust is not installed. Get it from https://rustup.rs (at least $(RUST_MINIMUM)), then repeat.' >&2; exit 1; }
+	@rustc --version | awk -v least=$(RUST_MINIMUM) '{ split($$2, have, "."); split(least, want, "."); \
+	  if (have[1] < want[1] || have[1] == want[1] && have[2] < want[2]) { \
+	    print "Rust " $$2 " is too old: run `rustup update` to get at least " least ", then repeat." > "/dev/stderr"; exit 1 } }'
+
+build-packages:
+	@$(call packages,$(BUILD_PACKAGES))
+
+demo-packages:
+	@$(call packages,$(DEMO_PACKAGES))
+
+test-packages:
+	@$(call packages,$(TEST_PACKAGES))
+
+# Installs what is missing, and asks for nothing when nothing is.
+define packages
+missing=; \
+if command -v dpkg-query >/dev/null; then \
+  for package in $(1); do \
+    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+  done; \
+  if [ -n "$$missing" ]; then \
+    echo "Installing:$$missing"; \
+    $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
+  fi; \
+else \
+  echo 'This is not Debian: make sure that you have the equivalents of $(1)' >&2; \
+fi
+endef
