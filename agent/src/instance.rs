@@ -54,15 +54,17 @@ impl Instance {
         let control = Socket::bind(&paths.control)?;
         let limits = config.limits();
         let settings: policy::Settings = config.settings();
+        let helpers = Helpers::new(helper, limits.touch);
         let agent = Agent::new(
             keystore,
-            Arc::new(Helpers::new(helper, limits.touch)),
+            Arc::new(helpers.clone()),
             Chain::new(Askpass::find(&Environment::of_this_process())),
             Arc::new(audit),
             settings,
             limits,
             Some(paths.home.clone()),
         );
+        tokio::spawn(async move { helpers.prepare().await });
         Ok(Self { agent: Arc::new(agent), paths: Arc::new(paths), socket, control, _lock: lock })
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,21 +27,35 @@ const CANCEL_GRACE: Duration = Duration::from_millis(300);
 /// How much of a helper's complaints is logged, in bytes.
 const STDERR_LIMIT: u64 = 16 * 1024;
 
-/// Starts helpers.
-#[derive(Debug, Clone)]
-pub struct Helpers {
+/// Starts helpers, and keeps one started ahead: a process takes longer to start than a token to sign.
+#[derive(Clone)]
+pub struct Helpers(Arc<Starter>);
+
+struct Starter {
     program: PathBuf,
     touch_limit: Duration,
+    /// Said hello, and waits for its one request.
+    spare: Mutex<Option<Helper>>,
 }
 
 impl Helpers {
     /// Helpers of this program, whose commands wait for a person at most `touch_limit`.
     #[must_use]
     pub fn new(program: PathBuf, touch_limit: Duration) -> Self {
-        Self { program, touch_limit }
+        Self(Arc::new(Starter { program, touch_limit, spare: Mutex::new(None) }))
     }
 
-    fn start(&self) -> Result<Helper, Failure> {
+    /// Starts the next request's helper. A failure is met again, and reported, by the request that needs it.
+    pub async fn prepare(&self) {
+        match self.0.start().await {
+            Ok(helper) => *self.0.spare() = Some(helper),
+            Err(failure) => tracing::debug!(failure.detail, "no helper could be started ahead"),
+        }
+    }
+}
+
+impl Starter {
+    async fn start(&self) -> Result<Helper, Failure> {
         let mut process = Process::new(&self.program);
         process.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child =
@@ -51,20 +66,50 @@ impl Helpers {
         };
         tokio::spawn(log_complaints(stderr));
         let messages = FramedRead::new(stdout, LinesCodec::new_with_max_length(MAX_LINE));
-        Ok(Helper { child, stdin: Some(stdin), messages, touch_limit: self.touch_limit, channel: None })
+        let mut helper = Helper { child, stdin: Some(stdin), messages, touch_limit: self.touch_limit, channel: None };
+        helper.hello().await?;
+        Ok(helper)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Helper>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Authenticator for Helpers {
     async fn begin(&self) -> Result<Box<dyn Exchange>, Failure> {
-        let mut helper = self.start()?;
-        let line =
-            timeout(SILENT_LIMIT, helper.next_line()).await.map_err(|_| ended("it did not say hello".into()))??;
-        match serde_json::from_str(&line) {
-            Ok(Hello { version: VERSION }) => Ok(Box::new(helper)),
-            Ok(Hello { version }) => Err(ended(format!("it speaks version {version}, the agent version {VERSION}"))),
-            Err(_) => Err(ended("it did not say hello".into())),
+        let spare = self.0.spare().take().and_then(Helper::if_alive);
+        let helper = match spare {
+            Some(spare) => spare,
+            None => self.0.start().await?,
+        };
+        Ok(Box::new(Conversation { helper, helpers: self.clone() }))
+    }
+}
+
+/// A helper that serves its request. When it is over, the next one is started.
+struct Conversation {
+    helper: Helper,
+    helpers: Helpers,
+}
+
+#[async_trait]
+impl Exchange for Conversation {
+    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+        self.helper.call(command, presence).await
+    }
+
+    async fn cancel(&mut self) {
+        self.helper.cancel().await;
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let helpers = self.helpers.clone();
+            runtime.spawn(async move { helpers.prepare().await });
         }
     }
 }
@@ -114,16 +159,27 @@ impl Helper {
         }
     }
 
+    async fn hello(&mut self) -> Result<(), Failure> {
+        let line =
+            timeout(SILENT_LIMIT, self.next_line()).await.map_err(|_| ended("it did not say hello".into()))??;
+        match serde_json::from_str(&line) {
+            Ok(Hello { version: VERSION }) => Ok(()),
+            Ok(Hello { version }) => Err(ended(format!("it speaks version {version}, the agent version {VERSION}"))),
+            Err(_) => Err(ended("it did not say hello".into())),
+        }
+    }
+
+    fn if_alive(mut self) -> Option<Self> {
+        matches!(self.child.try_wait(), Ok(None)).then_some(self)
+    }
+
     fn cancel_on_device(&self) {
         let Some((path, channel)) = &self.channel else { return };
         if let Err(error) = hidraw::send_cancel(path, *channel) {
             tracing::debug!(%error, path, "no cancel could be sent to the token");
         }
     }
-}
 
-#[async_trait]
-impl Exchange for Helper {
     async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
         let (device, waits_for_person) = match &command {
             Command::List => (None, false),
@@ -154,6 +210,7 @@ impl Exchange for Helper {
         result
     }
 
+    /// Cancels what the token waits for, and ends the process.
     async fn cancel(&mut self) {
         self.cancel_on_device();
         // The end of its input tells the helper to give up.
