@@ -1,0 +1,139 @@
+//! The standard agent protocol (RFC 9987), as far as listing and removing keys needs it: with the agent here, another
+//! one, or one that was forwarded.
+//!
+//! ssh-agent-lib's client is not used for it. It parses every key it is shown, and fails for the whole list over one it
+//! does not know; and it believes whatever length an agent far away announces.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use agent::config::socket_in_environment;
+use ssh_encoding::{Decode, Encode};
+
+use crate::control::find;
+use crate::problem::Problem;
+use crate::public_key::PublicKey;
+
+const SUCCESS: u8 = 6;
+const REQUEST_IDENTITIES: u8 = 11;
+const IDENTITIES_ANSWER: u8 = 12;
+const REMOVE_IDENTITY: u8 = 18;
+const REMOVE_ALL_IDENTITIES: u8 = 19;
+
+/// The longest message, in bytes (ssh-agent.c AGENT_MAX_LEN).
+const LONGEST_MESSAGE: u32 = 256 * 1024;
+
+/// A key that an agent holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) key: PublicKey,
+    pub(crate) comment: String,
+}
+
+/// A connection to an agent.
+#[derive(Debug)]
+pub(crate) struct AgentSocket(UnixStream);
+
+impl AgentSocket {
+    /// Connects to the agent in SSH_AUTH_SOCK, or else to the default one.
+    pub(crate) fn connect() -> Result<Self, Problem> {
+        let named = socket_in_environment();
+        let path = match &named {
+            Some(path) => path.clone(),
+            None => find(None)?.socket,
+        };
+        UnixStream::connect(&path).map(Self).map_err(|error| {
+            let next = match named {
+                Some(_) => "Start the agent that SSH_AUTH_SOCK names, or let it name the socket of one that runs.",
+                None => "Start the agent, or let SSH_AUTH_SOCK name the socket of one that runs.",
+            };
+            Problem::unreachable("Could not open a connection to your authentication agent.")
+                .next(format!("{}: {error}", path.display()))
+                .next(next)
+        })
+    }
+
+    /// The keys it holds. Kinds that are unknown here are passed over, as `ssh-add -l` does.
+    pub(crate) fn list(&mut self) -> Result<Vec<Held>, Problem> {
+        let answer = self.ask(&[REQUEST_IDENTITIES])?;
+        let (Some(&IDENTITIES_ANSWER), body) = (answer.first(), answer.get(1..).unwrap_or_default()) else {
+            return Err(Problem::failed("the agent refused to list its keys"));
+        };
+        read_list(body).map_err(|error| Problem::failed(format!("the agent's list can't be read: {error}")))
+    }
+
+    /// Removes a key; false when the agent refuses.
+    pub(crate) fn remove(&mut self, key: &PublicKey) -> Result<bool, Problem> {
+        let mut message = vec![REMOVE_IDENTITY];
+        key.blob.encode(&mut message).map_err(|error| Problem::failed(error.to_string()))?;
+        Ok(self.ask(&message)?.first() == Some(&SUCCESS))
+    }
+
+    /// Removes all keys; false when the agent refuses.
+    pub(crate) fn remove_all(&mut self) -> Result<bool, Problem> {
+        Ok(self.ask(&[REMOVE_ALL_IDENTITIES])?.first() == Some(&SUCCESS))
+    }
+
+    fn ask(&mut self, message: &[u8]) -> Result<Vec<u8>, Problem> {
+        self.exchange(message).map_err(|error| Problem::failed(format!("communication with the agent failed: {error}")))
+    }
+
+    fn exchange(&mut self, message: &[u8]) -> std::io::Result<Vec<u8>> {
+        let length = u32::try_from(message.len()).map_err(std::io::Error::other)?;
+        self.0.write_all(&[&length.to_be_bytes(), message].concat())?;
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length);
+        if length > LONGEST_MESSAGE {
+            return Err(std::io::Error::other(format!("it announced a message of {length} bytes")));
+        }
+        let mut answer = vec![0; length as usize];
+        self.0.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// The keys of an identities answer. Comments need not be UTF-8.
+fn read_list(mut body: &[u8]) -> Result<Vec<Held>, ssh_encoding::Error> {
+    let mut held = Vec::new();
+    for _ in 0..u32::decode(&mut body)? {
+        let blob = Vec::<u8>::decode(&mut body)?;
+        let comment = String::from_utf8_lossy(&Vec::<u8>::decode(&mut body)?).into_owned();
+        if let Some(key) = PublicKey::read(&blob) {
+            held.push(Held { key, comment });
+        }
+    }
+    Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent that gives one answer.
+    fn agent(answer: &[u8]) -> AgentSocket {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(answer).unwrap();
+        // The socket lives as long as the agent needs to be heard; what it is sent waits in the kernel.
+        std::mem::forget(theirs);
+        AgentSocket(ours)
+    }
+
+    #[test]
+    fn keys_of_unknown_kinds_are_passed_over() {
+        let mut answer = vec![IDENTITIES_ANSWER, 0, 0, 0, 1];
+        b"unknown kind".as_slice().encode(&mut answer).unwrap();
+        b"comment".as_slice().encode(&mut answer).unwrap();
+        let mut frame = u32::try_from(answer.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(answer);
+        assert!(agent(&frame).list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_hostile_agent_gets_neither_memory_nor_trust() {
+        assert!(agent(&[0xFF; 4]).list().is_err());
+        assert!(agent(&[0, 0, 0, 1, 5]).list().is_err());
+        assert!(agent(&[0, 0, 0, 5, IDENTITIES_ANSWER, 0xFF, 0xFF, 0xFF, 0xFF]).list().is_err());
+        assert!(agent(&[0, 0, 0, 0]).list().is_err());
+    }
+}

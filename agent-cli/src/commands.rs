@@ -1,0 +1,9 @@
+//! The commands, a file each.
+
+pub(crate) mod add;
+pub(crate) mod attach;
+pub(crate) mod generate;
+pub(crate) mod list;
+pub(crate) mod remove;
+pub(crate) mod status;
+pub(crate) mod tokens;

@@ -1,0 +1,222 @@
+//! `agent-cli gen-keys`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::control::{Event, Generate, Generated, Request};
+use agent::denial::Code;
+use agent::token::protocol::Algorithm;
+use clap::ValueEnum;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::add::{DEFAULT_NAMES, add_file};
+use crate::control::{Control, find, unexpected};
+use crate::conversation::Conversation;
+use crate::key_file::{Place, WriteError};
+use crate::new_key::{KeyFiles, key_files};
+use crate::output::{print, safe};
+use crate::problem::Problem;
+use crate::terminal::Terminal;
+
+/// The key to make.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The key's type
+    #[arg(long = "type", value_enum, default_value_t = KeyType::Ed25519Sk)]
+    key_type: KeyType,
+    /// Where to write the key; FILE.pub is its public part [default: ~/.ssh/id_ed25519_sk or ~/.ssh/id_ecdsa_sk]
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// What the token knows the key by, "ssh:" or "ssh:NAME"
+    #[arg(long, value_name = "ssh:NAME", default_value = "ssh:", value_parser = application)]
+    application: String,
+    /// The user name the token keeps with a resident key [default: yours]
+    #[arg(long, value_name = "NAME", value_parser = one_line)]
+    user: Option<String>,
+    /// The key's comment [default: USER@HOST]
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    comment: Option<String>,
+    /// Let the token keep nothing of the key: without the file it is lost
+    #[arg(long)]
+    no_resident: bool,
+    /// Let a touch be enough for a login, without fingerprint or PIN
+    #[arg(long)]
+    no_verify_required: bool,
+    /// Make a resident key even where the token keeps one for the same application and user
+    #[arg(long, conflicts_with = "no_resident")]
+    replace: bool,
+    /// Write the file without a passphrase, and do not ask for one
+    #[arg(long)]
+    no_passphrase: bool,
+}
+
+/// The types of keys that tokens make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeyType {
+    Ed25519Sk,
+    EcdsaSk,
+}
+
+/// Makes the key. Everything that can go wrong before a token is asked is looked at first, and the passphrase is asked
+/// for first: who stops there leaves nothing behind on the token.
+pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
+    let home = find(None)?.home;
+    let (algorithm, [ed25519, ecdsa]) = (options.key_type, DEFAULT_NAMES);
+    let default_name = if algorithm == KeyType::Ed25519Sk { ed25519 } else { ecdsa };
+    let file = options.file.clone().unwrap_or_else(|| home.join(".ssh").join(default_name));
+    let place = Place::check(&file, &home)?;
+    let wanted = options.wanted()?;
+    let comment = options.comment.clone().map_or_else(default_comment, Ok)?;
+    let control = Control::connect()?;
+    let passphrase = if options.no_passphrase { None } else { new_passphrase(terminal)? };
+
+    let mut conversation = Conversation::begin(control, terminal, &Request::Generate(wanted.clone()))?;
+    let made = match conversation.result() {
+        Ok(Event::Generated(made)) => made,
+        Ok(other) => return Err(left_behind(unexpected(&other), &wanted)),
+        Err(problem) if may_have_made_it(&problem) => return Err(left_behind(problem, &wanted)),
+        Err(problem) => return Err(problem),
+    };
+    let files = write(&place, &made, &comment, passphrase.as_ref())?;
+    print(&format!("Your identification has been saved in {}", safe(&place.private.display().to_string())))?;
+    print(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
+    print(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(&comment)))?;
+    let file = place.private.display();
+    add_file(&place.private, terminal, passphrase).map_err(|problem| {
+        problem.next(format!("The key is made and saved; only the agent does not hold it yet: `agent-cli add {file}`."))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Options {
+    fn wanted(&self) -> Result<Generate, Problem> {
+        Ok(Generate {
+            application: self.application.clone(),
+            algorithm: match self.key_type {
+                KeyType::Ed25519Sk => Algorithm::Ed25519,
+                KeyType::EcdsaSk => Algorithm::EcdsaP256,
+            },
+            resident: !self.no_resident,
+            verify_required: !self.no_verify_required,
+            user_name: self.user.clone().map_or_else(user, Ok)?,
+            replace: self.replace,
+        })
+    }
+}
+
+/// A new passphrase, asked for twice. None for an empty one.
+fn new_passphrase(terminal: &mut Terminal) -> Result<Option<SecretString>, Problem> {
+    let stopped =
+        || Problem::failed("no passphrase was given, so no key was made").next("Repeat, or pass --no-passphrase.");
+    loop {
+        let first = terminal.ask_secret("Enter passphrase (empty for no passphrase): ")?.ok_or_else(stopped)?;
+        let again = terminal.ask_secret("Enter same passphrase again: ")?.ok_or_else(stopped)?;
+        if first.expose_secret() == again.expose_secret() {
+            return Ok(Some(first).filter(|passphrase| !passphrase.expose_secret().is_empty()));
+        }
+        terminal.say("Passphrases do not match. Try again.");
+    }
+}
+
+fn write(
+    place: &Place,
+    made: &Generated,
+    comment: &str,
+    passphrase: Option<&SecretString>,
+) -> Result<KeyFiles, Problem> {
+    let on_token = |problem: Problem| match made.flags & agent::identity::SkFlags::RESIDENT_KEY {
+        0 => problem.next("The token keeps nothing of this key. Make another."),
+        _ => problem.next(format!("The token keeps the key ({}). {RECOVER}", made.application)),
+    };
+    let files = key_files(made, comment, passphrase)
+        .map_err(|error| on_token(Problem::failed(format!("the key has no form as an OpenSSH key file: {error}"))))?;
+    place.write(&files).map_err(|WriteError { path, error, private_is_there }| {
+        let problem = Problem::failed(format!("{} can't be written: {error}", path.display()));
+        if private_is_there {
+            let (private, public) = (place.private.display(), place.public.display());
+            problem.next(format!(
+                "The key itself is saved in {private}. Write its public part with `ssh-keygen -y -f {private} > {public}`."
+            ))
+        } else {
+            on_token(problem)
+        }
+    })?;
+    Ok(files)
+}
+
+/// What helps when a token keeps a key that is in no file.
+const RECOVER: &str = "`ssh-keygen -K` writes the resident keys of a token to files; `agent-cli add --resident` adds \
+                       them to the agent.";
+
+/// Whether it is open what the token did. Where it or the person said no, it made nothing.
+fn may_have_made_it(problem: &Problem) -> bool {
+    match problem.code {
+        Some(code) => {
+            matches!(code, Code::AuditUnwritable | Code::TokenUnproven | Code::HelperFailed | Code::RequestTimeout)
+        }
+        None => true,
+    }
+}
+
+fn left_behind(problem: Problem, wanted: &Generate) -> Problem {
+    if !wanted.resident {
+        return problem;
+    }
+    let (application, user) = (&wanted.application, &wanted.user_name);
+    problem.next(format!(
+        "No file was written. If the token was touched, it may keep a new key ({application}, user {user}). {RECOVER}"
+    ))
+}
+
+fn user() -> Result<String, Problem> {
+    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty())).ok_or_else(
+        || Problem::usage("USER is not set").next("Say whose key it is with --user NAME and --comment TEXT."),
+    )
+}
+
+fn default_comment() -> Result<String, Problem> {
+    let host = rustix::system::uname();
+    Ok(format!("{}@{}", user()?, host.nodename().to_string_lossy()))
+}
+
+fn application(text: &str) -> Result<String, String> {
+    if !text.starts_with("ssh:") {
+        return Err("it has to begin with \"ssh:\"".into());
+    }
+    one_line(text)
+}
+
+/// These stand in a line of a `.pub` file, and on a token's screen.
+fn one_line(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        true => Err("it must be one line, without control characters".into()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::denial::Denial;
+
+    use super::*;
+
+    #[test]
+    fn what_a_token_may_keep_is_said_unless_it_said_no() {
+        for (code, open) in [
+            (Code::AuditUnwritable, true),
+            (Code::HelperFailed, true),
+            (Code::TouchTimeout, false),
+            (Code::PinWrong, false),
+            (Code::DeclinedOnToken, false),
+        ] {
+            assert_eq!(may_have_made_it(&Denial::plain(code).into()), open, "{code}");
+        }
+        assert!(may_have_made_it(&Problem::interrupted(2)));
+    }
+
+    #[test]
+    fn what_stands_in_a_line_is_a_line() {
+        assert!(application("ssh:there").is_ok() && application("web.example").is_err());
+        assert!(one_line("me@here").is_ok() && one_line("a\nb").is_err());
+    }
+}

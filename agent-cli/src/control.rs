@@ -1,0 +1,152 @@
+//! The connection to the agent's control socket.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use agent::config::{Paths, socket_in_environment};
+use agent::control::{Event, MAX_LINE, Request, VERSION};
+use zeroize::Zeroizing;
+
+use crate::problem::Problem;
+
+/// A connection on which the agent has said hello.
+#[derive(Debug)]
+pub(crate) struct Control {
+    stream: UnixStream,
+    /// What was received and is not read yet.
+    received: Vec<u8>,
+}
+
+impl Control {
+    /// Connects to the agent that SSH_AUTH_SOCK names. Where that is another program, or an agent far away that was
+    /// forwarded here, it has no control socket on this machine; then the default agent is meant.
+    pub(crate) fn connect() -> Result<Self, Problem> {
+        let named = socket_in_environment();
+        let paths = find(named.as_deref())?;
+        let default = find(None)?;
+        let refused = match UnixStream::connect(&paths.control) {
+            Ok(stream) => return Self::greet(stream),
+            Err(error) => error,
+        };
+        if paths == default {
+            return Err(nobody(&default.control, &refused));
+        }
+        let stream = UnixStream::connect(&default.control).map_err(|error| {
+            nobody(&default.control, &error)
+                .next(format!("SSH_AUTH_SOCK names {}, which is no agent of this kind.", paths.socket.display()))
+        })?;
+        eprintln!(
+            "agent-cli: {} is no agent of this kind, so the default one is asked ({})",
+            crate::output::safe(&paths.socket.display().to_string()),
+            crate::output::safe(&default.socket.display().to_string()),
+        );
+        Self::greet(stream)
+    }
+
+    fn greet(stream: UnixStream) -> Result<Self, Problem> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|error| gone(&error.to_string()))?;
+        if peer.uid != rustix::process::geteuid() {
+            return Err(Problem::failed("the control socket is another user's, and would be told your PIN")
+                .next("Find out who made it: the folder of the socket has to be yours alone."));
+        }
+        let mut control = Self { stream, received: Vec::new() };
+        match control.next()? {
+            Event::Hello { version: VERSION, .. } => Ok(control),
+            Event::Hello { version, agent } => Err(Problem::failed(format!(
+                "the agent (version {agent}) speaks version {version} of the control messages, and agent-cli (version {}) \
+                 version {VERSION}",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .next("Restart the agent, so that both are of the same installation.")),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a request and returns what ends it, where no person is asked anything on the way.
+    pub(crate) fn ask(mut self, request: &Request) -> Result<Event, Problem> {
+        self.send(request)?;
+        match self.next()? {
+            Event::Refused { denial } => Err(denial.into()),
+            event => Ok(event),
+        }
+    }
+
+    /// Sends a request. It may carry a PIN, so the line is wiped.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<(), Problem> {
+        // With room for all of it from the start: a vector that grows leaves copies behind.
+        let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
+        serde_json::to_writer(&mut *line, request)
+            .map_err(|error| Problem::failed(format!("this can't be said to the agent: {error}")))?;
+        line.push(b'\n');
+        self.stream.write_all(&line).map_err(|error| gone(&error.to_string()))
+    }
+
+    /// Waits for the next event.
+    fn next(&mut self) -> Result<Event, Problem> {
+        loop {
+            if let Some(event) = self.take_event()? {
+                return Ok(event);
+            }
+            self.receive()?;
+        }
+    }
+
+    /// The next event, if all of it is here.
+    pub(crate) fn take_event(&mut self) -> Result<Option<Event>, Problem> {
+        let Some(end) = self.received.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let line: Vec<u8> = self.received.drain(..=end).collect();
+        serde_json::from_slice(&line).map(Some).map_err(|error| {
+            Problem::failed(format!("the agent said something that agent-cli does not understand: {error}"))
+                .next("Restart the agent, so that both are of the same installation.")
+        })
+    }
+
+    /// Receives what is there, and waits when nothing is.
+    pub(crate) fn receive(&mut self) -> Result<(), Problem> {
+        let mut chunk = [0; 4096];
+        let count = match self.stream.read(&mut chunk) {
+            Ok(0) => return Err(gone("it closed the connection")),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(gone(&error.to_string())),
+        };
+        self.received.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if self.received.len() > MAX_LINE {
+            return Err(Problem::failed("the agent said something that is too long"));
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// Where the agent at `socket` has its files.
+pub(crate) fn find(socket: Option<&Path>) -> Result<Paths, Problem> {
+    Paths::find(socket).map_err(|error| Problem::failed(format!("{error:#}")))
+}
+
+/// The agent answered something else than what was asked.
+pub(crate) fn unexpected(event: &Event) -> Problem {
+    // Its name alone: what it holds is not for the screen.
+    let debug = format!("{event:?}");
+    let name = debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    Problem::failed(format!("the agent answered \"{name}\", which was not asked"))
+        .next("Restart the agent, so that both are of the same installation.")
+}
+
+fn gone(how: &str) -> Problem {
+    Problem::unreachable(format!("the agent went away: {how}"))
+        .next("Look at the agent's messages, and start it again.")
+}
+
+fn nobody(socket: &Path, error: &std::io::Error) -> Problem {
+    Problem::unreachable("Could not open a connection to your authentication agent.")
+        .next(format!("{}: {error}", socket.display()))
+        .next("Start the agent, or let SSH_AUTH_SOCK name the socket of one that runs.")
+}

@@ -1,0 +1,194 @@
+//! A request to the agent that a person has a part in: the agent's questions and notices are shown here until the
+//! request is over.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use agent::control::{Event, QuestionKind, Request};
+use agent::token::protocol::Pin;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::control::Control;
+use crate::problem::Problem;
+use crate::terminal::{Terminal, Typed, Wake};
+
+/// A conversation with the agent, in a terminal.
+#[derive(Debug)]
+pub(crate) struct Conversation<'t> {
+    control: Control,
+    terminal: &'t mut Terminal,
+    /// What the agent said while a question was open.
+    later: VecDeque<Event>,
+    /// The notices that are up.
+    notices: BTreeSet<u64>,
+    /// The answer to the next secret the agent asks for, where it is known already.
+    known: Option<SecretString>,
+}
+
+/// What happened next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A question was answered.
+    Answered,
+    /// A question was refused by the person, or taken back by the agent.
+    Unanswered,
+    /// A notice went up.
+    Notice,
+    /// A notice was taken down.
+    NoticeOver,
+    /// The agent said something that is no prompt.
+    Event(Event),
+    /// Nothing, for the time given.
+    Quiet,
+}
+
+impl<'t> Conversation<'t> {
+    /// Sends the request.
+    pub(crate) fn begin(mut control: Control, terminal: &'t mut Terminal, request: &Request) -> Result<Self, Problem> {
+        control.send(request)?;
+        Ok(Self { control, terminal, later: VecDeque::new(), notices: BTreeSet::new(), known: None })
+    }
+
+    /// Answers the first secret the agent asks for with this one, and not with another question to the person.
+    pub(crate) fn knowing(mut self, secret: Option<SecretString>) -> Self {
+        self.known = secret;
+        self
+    }
+
+    /// Shows a line in between.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.terminal.say(line);
+    }
+
+    /// Shows prompts until the agent says what the request came to.
+    pub(crate) fn result(&mut self) -> Result<Event, Problem> {
+        loop {
+            match self.next(None)? {
+                Next::Event(Event::Refused { denial }) => return Err(denial.into()),
+                Next::Event(event) => return Ok(event),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the next event, at most as long as `limit`, and shows it if it is a prompt.
+    pub(crate) fn next(&mut self, limit: Option<Duration>) -> Result<Next, Problem> {
+        loop {
+            match self.take_event()? {
+                Some(Event::Question { id, kind, lines, question }) => return self.answer(id, kind, &lines, &question),
+                Some(Event::Notice { id, lines, notice }) => {
+                    lines.iter().chain([&notice]).for_each(|line| self.terminal.say(line));
+                    self.notices.insert(id);
+                    return Ok(Next::Notice);
+                }
+                Some(Event::Withdraw { id }) => {
+                    if self.notices.remove(&id) {
+                        self.terminal.say("done");
+                        return Ok(Next::NoticeOver);
+                    }
+                }
+                Some(event) => return Ok(Next::Event(event)),
+                None => match self.terminal.wait(false, Some(self.control.as_fd()), limit)? {
+                    Wake::TimeUp => return Ok(Next::Quiet),
+                    Wake::Agent | Wake::Typed => self.control.receive()?,
+                },
+            }
+        }
+    }
+
+    fn take_event(&mut self) -> Result<Option<Event>, Problem> {
+        match self.later.pop_front() {
+            Some(event) => Ok(Some(event)),
+            None => self.control.take_event(),
+        }
+    }
+
+    fn answer(&mut self, id: u64, kind: QuestionKind, lines: &[String], question: &str) -> Result<Next, Problem> {
+        let known = if kind == QuestionKind::Secret { self.known.take() } else { None };
+        let answer = match known {
+            Some(secret) => Some(secret),
+            None => {
+                lines.iter().for_each(|line| self.terminal.say(line));
+                match self.ask(id, kind, question)? {
+                    Asked::Answer(answer) => answer,
+                    Asked::Withdrawn => {
+                        self.terminal.say("(withdrawn)");
+                        return Ok(Next::Unanswered);
+                    }
+                }
+            }
+        };
+        let answered = answer.is_some();
+        self.control.send(&Request::Answer { id, answer: answer.map(Pin) })?;
+        Ok(if answered { Next::Answered } else { Next::Unanswered })
+    }
+
+    /// Waits for the person and the agent at once: the agent takes a question back when its time is up, or when whoever
+    /// caused it went away.
+    fn ask(&mut self, id: u64, kind: QuestionKind, question: &str) -> Result<Asked, Problem> {
+        let text = match kind {
+            QuestionKind::Confirm => format!("{} [y/N] ", question.trim_end()),
+            QuestionKind::Secret => question.to_owned(),
+        };
+        let mut open = self.terminal.ask(kind, &text)?;
+        loop {
+            while let Some(event) = self.control.take_event()? {
+                let over = match &event {
+                    Event::Withdraw { id: withdrawn } => *withdrawn == id,
+                    Event::Question { .. } | Event::Notice { .. } | Event::Replaced => false,
+                    // With its result, the request is over, and so are its questions.
+                    _ => true,
+                };
+                self.later.push_back(event);
+                if over {
+                    return Ok(Asked::Withdrawn);
+                }
+            }
+            if open.wait(Some(self.control.as_fd()))? == Wake::Agent {
+                self.control.receive()?;
+                continue;
+            }
+            match open.read()? {
+                Typed::Unfinished => {}
+                Typed::End => return Ok(Asked::Answer(None)),
+                Typed::Line(line) => return Ok(Asked::Answer(accepted(kind, line))),
+            }
+        }
+    }
+}
+
+enum Asked {
+    /// None is a refusal.
+    Answer(Option<SecretString>),
+    Withdrawn,
+}
+
+/// What a line means as an answer. An empty secret is no answer; only a plain yes is one.
+fn accepted(kind: QuestionKind, line: SecretString) -> Option<SecretString> {
+    let text = line.expose_secret();
+    let good = match kind {
+        QuestionKind::Confirm => matches!(text.trim().to_ascii_lowercase().as_str(), "y" | "yes"),
+        QuestionKind::Secret => !text.is_empty(),
+    };
+    good.then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (line, yes) in [("y", true), (" YES\t", true), ("", false), ("n", false), ("yesterday", false)] {
+            assert_eq!(accepted(QuestionKind::Confirm, line.into()).is_some(), yes, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_passed_on_as_typed() {
+        let passed = accepted(QuestionKind::Secret, " 12 34 ".into()).unwrap();
+        assert_eq!(passed.expose_secret(), " 12 34 ");
+        assert!(accepted(QuestionKind::Secret, "".into()).is_none());
+    }
+}

@@ -1,0 +1,86 @@
+//! Manages an SSH agent for FIDO2 tokens.
+//!
+//! Two sockets are talked to. What any agent can do (list keys, remove them) goes over the standard one, and so works
+//! with a forwarded agent too. Everything else is the control socket's, which is never forwarded.
+
+mod agent_socket;
+mod commands;
+mod control;
+mod conversation;
+mod key_file;
+mod new_key;
+mod output;
+mod problem;
+mod public_key;
+mod signals;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{add, attach, generate, list, remove, status, tokens};
+use problem::{Problem, USAGE};
+use terminal::Terminal;
+
+/// Manages an SSH agent for FIDO2 tokens
+#[derive(Debug, Parser)]
+#[command(name = "agent-cli", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// Read answers from standard input, a line each, and not from the terminal
+    #[arg(short = 'S', long = "stdin", global = true)]
+    stdin: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or refused, 2 the agent can't be reached, 64 wrong usage";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists the keys of the agent in SSH_AUTH_SOCK, as `ssh-add -l` does; fails when there are none
+    List(list::Options),
+    /// Adds key files, by default those in ~/.ssh with OpenSSH's names, or the resident keys of a token
+    Add(add::Options),
+    /// Removes keys from the agent in SSH_AUTH_SOCK for good
+    Remove(remove::Options),
+    /// Makes a key on a token, writes its files, and adds it
+    GenKeys(generate::Options),
+    /// Shows the tokens that are plugged in
+    Tokens(tokens::Options),
+    /// Makes this terminal the place where prompts appear
+    Attach(attach::Options),
+    /// Shows how the agent is, and whether it could ask a person
+    Status(status::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            // clap would exit with 2, which is taken: it says that the agent can't be reached.
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(problem) => {
+            problem.show();
+            problem.end()
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
+    let terminal = || Terminal::open(arguments.stdin);
+    match &arguments.command {
+        Command::List(options) => list::run(options),
+        Command::Add(options) => add::run(options, &mut terminal()?),
+        Command::Remove(options) => remove::run(options),
+        Command::GenKeys(options) => generate::run(options, &mut terminal()?),
+        Command::Tokens(options) => tokens::run(options),
+        Command::Attach(options) => attach::run(options, &mut terminal()?),
+        Command::Status(options) => status::run(options),
+    }
+}

@@ -1,0 +1,95 @@
+//! Standard output: text for people, JSON for programs.
+
+use std::io::{ErrorKind, Write};
+
+use agent::prompt::visible;
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// The version of all JSON this program prints.
+const JSON_VERSION: u32 = 1;
+
+/// Text from the agent, a token or a file, made fit for a terminal. `visible` cuts what is longer than a name, so it is
+/// given a word at a time: a prompt's line is never cut.
+pub(crate) fn safe(text: &str) -> String {
+    text.split(' ').map(visible).collect::<Vec<_>>().join(" ")
+}
+
+/// Prints a line. A reader that has seen enough (`| head`) is no problem.
+pub(crate) fn print(line: &str) -> Result<(), Problem> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Problem::failed(format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints an object, with the version of its form first.
+pub(crate) fn print_json(body: &impl Serialize) -> Result<(), Problem> {
+    print(&json(body)?)
+}
+
+fn json(body: &impl Serialize) -> Result<String, Problem> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        version: u32,
+        #[serde(flatten)]
+        body: &'a T,
+    }
+    let text = serde_json::to_string_pretty(&Versioned { version: JSON_VERSION, body })
+        .map_err(|error| Problem::failed(format!("the answer has no form in JSON: {error}")))?;
+    Ok(in_ascii(&text))
+}
+
+/// The same JSON in ASCII. Characters that could deceive the eye on a terminal are escaped, yet nothing is lost.
+fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && c != '\u{7f}' {
+            ascii.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    ascii
+}
+
+/// Lines of a name and a value, the values below one another.
+pub(crate) fn aligned<'a>(indent: &str, rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let line = |(name, value): &(&str, String)| format!("{indent}{name:width$}  {}", safe(value));
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_cut_and_nothing_deceives() {
+        let long = "word ".repeat(100);
+        assert_eq!(safe(&long), long);
+        assert_eq!(safe("a \u{1b}[2J  b"), "a \\u{1b}[2J  b");
+    }
+
+    #[test]
+    fn json_has_its_version_and_keeps_every_character() {
+        #[derive(Serialize)]
+        struct Body {
+            name: &'static str,
+        }
+        let name = "\u{202e}\u{9b}\u{7f}\u{1f511}\n\"";
+        let text = json(&Body { name }).unwrap();
+        assert!(text.is_ascii() && !text.contains('\u{7f}'), "{text}");
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, serde_json::json!({"version": 1, "name": name}));
+    }
+
+    #[test]
+    fn values_stand_below_one_another() {
+        assert_eq!(aligned("  ", [("a", "1".into()), ("long", "2".into())]), "  a     1\n  long  2");
+    }
+}
