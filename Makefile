@@ -19,8 +19,8 @@ help:
 	@echo 'make bench     compare with ssh-agent'
 
 demo: rust demo-packages
-	cargo build --release --workspace
-	target/release/demo $(if $(filter real,$(TOKEN)),--real-token)
+	cargo build --release -p agent -p agent-cli -p soft-token -p soft-hidraw
+	demo/run $(if $(filter real,$(TOKEN)),--real-token)
 
 test: rust test-packages lint native vm
 
