@@ -66,8 +66,8 @@ impl Connection {
         };
         let _ = events.send(Event::Hello { version: VERSION, agent: env!("CARGO_PKG_VERSION").into() });
         let terminal = Terminal::new(events.clone());
-        let conversation = self.converse(requests, events, &terminal, &client);
-        // The writer ends after the conversation has dropped its sender, and everything was sent.
+        let conversation = self.converse(requests, events, terminal, &client);
+        // The writer ends after the conversation has dropped its senders, the terminal's too, and everything was sent.
         tokio::join!(writer, conversation);
     }
 
@@ -76,7 +76,7 @@ impl Connection {
         &self,
         mut requests: SecretLines<OwnedReadHalf>,
         events: mpsc::UnboundedSender<Event>,
-        terminal: &Arc<Terminal>,
+        terminal: Arc<Terminal>,
         client: &CancellationToken,
     ) {
         let first = tokio::select! {
@@ -86,7 +86,7 @@ impl Connection {
         let Some(request) = first else { return };
         let attached = matches!(request, Request::Attach);
         let work = async {
-            let event = self.answer(request, terminal, client).await.unwrap_or_else(|denial| {
+            let event = self.answer(request, &terminal, client).await.unwrap_or_else(|denial| {
                 tracing::warn!(code = denial.code.as_str(), "a management request was refused: {denial}");
                 Event::Refused { denial }
             });
@@ -107,7 +107,7 @@ impl Connection {
             // The client hung up: the work sees it, and puts its end on record.
             () = answers => work.await,
         }
-        self.agent.prompts.attached.detach(terminal);
+        self.agent.prompts.attached.detach(&terminal);
     }
 
     async fn answer(
