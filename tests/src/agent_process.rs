@@ -1,0 +1,241 @@
+//! The agent under test.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use crate::{Audit, Client, Env, KeyFile, Output, PIN, Program, Recipe, Running, built};
+
+/// How an agent is to be started.
+pub struct AgentOptions {
+    env: Env,
+    settings: Vec<String>,
+    limits: Vec<String>,
+    helper: Vec<PathBuf>,
+    prompter: bool,
+    log: &'static str,
+}
+
+impl AgentOptions {
+    pub(crate) fn new(env: Env) -> Self {
+        let helper = vec![built("sk-helper")];
+        Self { env, settings: Vec::new(), limits: Vec::new(), helper, prompter: true, log: "debug" }
+    }
+
+    /// How long it waits for a touch.
+    #[must_use]
+    pub fn touch_seconds(mut self, seconds: u64) -> Self {
+        self.limits.push(format!("touch_seconds = {seconds}"));
+        self
+    }
+
+    /// How long it waits for an answer.
+    #[must_use]
+    pub fn prompt_seconds(mut self, seconds: u64) -> Self {
+        self.limits.push(format!("prompt_seconds = {seconds}"));
+        self
+    }
+
+    /// A line of its configuration file.
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings.push(line.into());
+        self
+    }
+
+    /// It has no askpass program, and so nobody to ask.
+    #[must_use]
+    pub fn without_prompter(mut self) -> Self {
+        self.prompter = false;
+        self
+    }
+
+    /// It says no more than it does by default.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.log = "info";
+        self
+    }
+
+    /// Its helper is the one that misbehaves, in this way.
+    #[must_use]
+    pub fn misbehaving_helper(mut self, way: &str) -> Self {
+        self.helper = vec![built("misbehaving-helper"), way.into(), built("sk-helper")];
+        self
+    }
+
+    /// Starts it, and waits until it serves.
+    #[must_use = "an agent that is dropped is killed"]
+    pub fn start(self) -> Agent {
+        self.write_config();
+        let env = self.env.clone();
+        let socket = env.path("agent.sock");
+        let mut command = self.command(["-D", "-a"]);
+        command.arg(&socket);
+        let process = Program::new(command).start();
+        process.stdout().wait_for("SSH_AUTH_SOCK=");
+        Agent { env, process, socket }
+    }
+
+    /// The agent's program with other arguments, under the same circumstances.
+    pub fn program<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
+        self.write_config();
+        Program::new(self.command(arguments))
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> std::process::Command {
+        let mut command = self.env.command(&built("agent"));
+        command.envs(self.env.bus().environment()).env("FIDO_SSH_AGENT_LOG", self.log).args(arguments);
+        if self.prompter {
+            self.env.person().answer_for(&mut command);
+        }
+        command
+    }
+
+    /// The daemon starts its helper with an empty environment, so a script gives it the bus; and the script's folder is
+    /// one that nobody else may write, which is asked of a helper's.
+    fn write_config(&self) {
+        let mut script = String::from("#!/bin/sh\n");
+        for (name, value) in self.env.bus().environment() {
+            script += &format!("export {name}='{}'\n", value.display());
+        }
+        let words: Vec<_> = self.helper.iter().map(|word| format!("'{}'", word.display())).collect();
+        script += &format!("exec {}\n", words.join(" "));
+        let helper = self.env.script("helper", &script);
+        let config = format!(
+            "helper = \"{}\"\n{}\n[limits]\n{}\n",
+            helper.display(),
+            self.settings.join("\n"),
+            self.limits.join("\n")
+        );
+        fs::write(self.env.path("config/fido-ssh-agent/config.toml"), config).expect("the folder can be written");
+    }
+}
+
+/// An agent that runs. Dropping it kills it.
+pub struct Agent {
+    env: Env,
+    process: Running,
+    socket: PathBuf,
+}
+
+impl Agent {
+    /// Where it runs.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.file_of_the_instance("run", "control.sock")
+    }
+
+    /// Its audit log.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit::at(self.file_of_the_instance("state", "audit.jsonl"))
+    }
+
+    /// There is one agent a scenario, so there is one such file.
+    fn file_of_the_instance(&self, root: &str, name: &str) -> PathBuf {
+        let folder = self.env.path(root).join("fido-ssh-agent");
+        let instances = fs::read_dir(&folder).expect("the agent has made its folder");
+        let mut files = instances.map(|entry| entry.expect("a folder can be read").path().join(name));
+        files.find(|file| file.exists()).unwrap_or_else(|| panic!("no {name} below {}", folder.display()))
+    }
+
+    /// What it says on standard error.
+    #[must_use]
+    pub fn messages(&self) -> &Output {
+        self.process.stderr()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it runs still.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Kills it, as with `kill -9`.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
+    /// Ends it in order, and waits for that.
+    pub fn terminate(mut self) {
+        self.process.signal(Signal::TERM);
+        self.process.wait_until_gone();
+    }
+
+    /// A program that knows this agent.
+    pub fn program(&self, program: impl AsRef<Path>) -> Program {
+        self.env.program(program).env("SSH_AUTH_SOCK", &self.socket)
+    }
+
+    /// `ssh` with these arguments.
+    pub fn ssh<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
+        self.program("ssh").arg("-F").arg(self.env.ssh_config()).args(arguments)
+    }
+
+    /// `agent-cli` with these arguments.
+    pub fn cli<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
+        self.program(built("agent-cli")).args(arguments)
+    }
+
+    /// Makes a key with `agent-cli gen-keys`, which also adds it. A person who is touching the token knows the PIN.
+    pub fn gen_keys(&self, recipe: &Recipe) -> KeyFile {
+        let path = self.env.new_key_path();
+        let mut program = self.cli(["-S", "gen-keys", "--type", recipe.algorithm.name(), "--file"]).arg(&path);
+        if !recipe.resident {
+            program = program.arg("--no-resident");
+        }
+        if !recipe.verify_required {
+            program = program.arg("--no-verify-required");
+        }
+        // The passphrase is asked for twice; what is not asked for stays unread.
+        let passphrase = &recipe.passphrase;
+        program.input(format!("{passphrase}\n{passphrase}\n{PIN}\n")).run().success();
+        KeyFile::new(path, recipe.verify_required)
+    }
+
+    /// `ssh-add FILE`.
+    pub fn ssh_add(&self, key: &KeyFile) {
+        self.program("ssh-add").arg("-q").arg(key.path()).run().success();
+    }
+
+    /// What `ssh-add -l` prints.
+    #[must_use]
+    pub fn list(&self) -> String {
+        self.program("ssh-add").arg("-l").run().stdout
+    }
+
+    /// A client that speaks the protocol itself.
+    #[must_use]
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.socket)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the agent's messages:\n{}", self.messages());
+            eprintln!("--- the person saw:\n{:#?}", self.env.person());
+        }
+    }
+}

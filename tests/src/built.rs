@@ -1,0 +1,44 @@
+//! The programs under test, as cargo built them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A program of this workspace, from the folder in which the running test was built.
+///
+/// Under cargo the workspace is built first, once a process, so that `cargo test -p tests` tests what is in the working
+/// tree. In the virtual machine there is no cargo, and the programs are those that are there.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("a running program knows its file");
+        // Tests are built in target/PROFILE/deps, programs in target/PROFILE.
+        let folder = test.parent().expect("a program is in a folder");
+        let folder = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
+        if let Some(cargo) = std::env::var_os("CARGO") {
+            build(Path::new(&cargo), folder);
+        }
+        folder.to_owned()
+    });
+    let program = folder.join(name);
+    assert!(program.exists(), "{} is not there: run cargo build --workspace", program.display());
+    program
+}
+
+fn build(cargo: &Path, folder: &Path) {
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let target = folder.parent().expect("a profile's folder is in target");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--workspace", "--profile", profile, "--target-dir"])
+        .arg(target)
+        .arg("--manifest-path")
+        .arg(manifest)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the workspace does not build");
+}

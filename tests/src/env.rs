@@ -1,0 +1,211 @@
+//! The place of one scenario: a home of its own, a bus for tokens, hosts, and the programs that run there.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use soft_token::{Bus, Device, TokenOptions};
+use tempfile::TempDir;
+
+use crate::{AgentOptions, Host, KeyFile, PIN, Person, Program, Recipe, built};
+
+/// Where Debian's programs are. Those of the machine's owner are not looked at.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// One scenario's place. All of it is gone at its end. Clones are the same place.
+#[derive(Clone)]
+pub struct Env(Arc<Place>);
+
+struct Place {
+    bus: Bus,
+    person: Person,
+    folder: TempDir,
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Env {
+    /// A new place without tokens, hosts or agents.
+    #[must_use]
+    pub fn new() -> Self {
+        // First of all, since the bus wants a library of the workspace.
+        drop(built("agent"));
+        // Not where TMPDIR says: a socket's path has at most 107 bytes. The folder is ours alone (0700).
+        let folder = tempfile::Builder::new().prefix("e2e").tempdir_in("/tmp").expect("/tmp can be written");
+        for name in ["home", "home/.ssh", "run", "state", "config", "config/fido-ssh-agent"] {
+            fs::DirBuilder::new().mode(0o700).create(folder.path().join(name)).expect("a new folder can be written");
+        }
+        let person = Person::at(folder.path().join("person"));
+        let env = Self(Arc::new(Place { bus: Bus::from_env(), person, folder }));
+        env.write_ssh_config("");
+        env
+    }
+
+    /// A path in this place's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.folder.path().join(name)
+    }
+
+    /// The person at this machine, whom the agent asks.
+    #[must_use]
+    pub fn person(&self) -> &Person {
+        &self.0.person
+    }
+
+    /// Somebody at a terminal of their own, who types this whatever they are asked: for a program that is no part of the
+    /// scenario, say.
+    #[must_use]
+    pub fn person_who_types(&self, text: &str) -> Person {
+        let free = |n: &u32| !self.path(&format!("typist{n}")).exists();
+        let number = (0..).find(free).expect("there are numbers enough");
+        let person = Person::at(self.path(&format!("typist{number}")));
+        person.always_types(text);
+        person
+    }
+
+    /// Who this is, and logs in everywhere.
+    #[must_use]
+    pub fn user(&self) -> &'static str {
+        user()
+    }
+
+    /// Where tokens are plugged in.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    /// Plugs in a token.
+    #[must_use = "a token that is dropped is unplugged"]
+    pub fn plug(&self, options: TokenOptions) -> Device {
+        self.0.bus.plug(options)
+    }
+
+    /// A host that `ssh NAME` reaches.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Host {
+        let host = Host::start(self.path(name));
+        let key = host.key().to_openssh().expect("a public key has a line");
+        let mut known_hosts = fs::read_to_string(self.path("known_hosts")).unwrap_or_default();
+        known_hosts += &format!("{name} {key}\n");
+        fs::write(self.path("known_hosts"), known_hosts).expect("the folder can be written");
+        self.write_ssh_config(&format!(
+            "Host {name}\n  HostName 127.0.0.1\n  Port {}\n  HostKeyAlias {name}\n",
+            host.port()
+        ));
+        host
+    }
+
+    /// The configuration file that every ssh here reads, the ones on the hosts too. Nothing but the agent has keys.
+    #[must_use]
+    pub fn ssh_config(&self) -> PathBuf {
+        self.path("ssh_config")
+    }
+
+    fn write_ssh_config(&self, hosts: &str) {
+        const REST: &str = "Host *\n";
+        let earlier = fs::read_to_string(self.ssh_config()).unwrap_or_default();
+        let earlier = earlier.split(REST).next().unwrap_or_default();
+        let known_hosts = self.path("known_hosts");
+        let text = format!(
+            "{earlier}{hosts}{REST}  User {}
+  BatchMode yes
+  GlobalKnownHostsFile /dev/null
+  IdentityFile none
+  StrictHostKeyChecking yes
+  UpdateHostKeys no
+  UserKnownHostsFile {}
+",
+            user(),
+            known_hosts.display()
+        );
+        fs::write(self.ssh_config(), text).expect("the folder can be written");
+    }
+
+    /// The agent to be started here.
+    #[must_use]
+    pub fn agent(&self) -> AgentOptions {
+        AgentOptions::new(self.clone())
+    }
+
+    /// A program that sees this place as its home, and no tokens.
+    pub fn program(&self, program: impl AsRef<Path>) -> Program {
+        Program::new(self.command(program.as_ref()))
+    }
+
+    /// A program that sees the tokens as well.
+    pub fn program_with_tokens(&self, program: impl AsRef<Path>) -> Program {
+        let mut command = self.command(program.as_ref());
+        command.envs(self.0.bus.environment());
+        Program::new(command)
+    }
+
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C.UTF-8")
+            .env("USER", user())
+            .env("LOGNAME", user())
+            .env("HOME", self.path("home"))
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .current_dir(self.0.folder.path());
+        command
+    }
+
+    /// Makes a key with `ssh-keygen`, which talks to the token itself. Its person touches the token and knows the PIN.
+    pub fn ssh_keygen(&self, recipe: &Recipe) -> KeyFile {
+        let path = self.new_key_path();
+        let mut program = self.program_with_tokens("ssh-keygen").asking(&self.person_who_types(PIN));
+        program = program.args(["-q", "-t", recipe.algorithm.name(), "-C", "by ssh-keygen", "-N", &recipe.passphrase]);
+        if recipe.resident {
+            program = program.args(["-O", "resident"]);
+        }
+        if recipe.verify_required {
+            program = program.args(["-O", "verify-required"]);
+        }
+        program.arg("-f").arg(&path).run().success();
+        KeyFile::new(path, recipe.verify_required)
+    }
+
+    /// Makes a key without a token, as ssh has used them for ever.
+    pub fn plain_key(&self) -> KeyFile {
+        let path = self.new_key_path();
+        let keygen = self.program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "plain", "-f"]);
+        keygen.arg(&path).run().success();
+        KeyFile::new(path, false)
+    }
+
+    pub(crate) fn new_key_path(&self) -> PathBuf {
+        let free = |n: &u32| !self.path(&format!("key{n}")).exists();
+        let number = (0..).find(free).expect("there are numbers enough");
+        self.path(&format!("key{number}"))
+    }
+
+    /// Writes an executable file of this place, which nobody else may change.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).expect("the folder can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("the file is ours");
+        path
+    }
+}
+
+/// Who runs the tests.
+fn user() -> &'static str {
+    static USER: OnceLock<String> = OnceLock::new();
+    USER.get_or_init(|| {
+        let id = Command::new("id").arg("-un").output().expect("id runs");
+        String::from_utf8_lossy(&id.stdout).trim().to_owned()
+    })
+}

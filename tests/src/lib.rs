@@ -1,0 +1,58 @@
+//! End-to-end tests: OpenSSH's own programs, the agent, its helper and its command line, and a token made of software.
+//!
+//! This is what the scenarios in `tests/tests` are written with. Each scenario is written once and runs in two places: in
+//! plain `cargo test`, where programs see the token by way of a preload library, and in the virtual machine of `tests/vm`
+//! (`TOKEN_BUS=uhid`), where it is a real hidraw device.
+//!
+//! ```no_run
+//! use tests::{Recipe, Scene, TokenKind};
+//!
+//! let Scene { env, token, agent, .. } = Scene::ready(TokenKind::Fingerprint, &Recipe::ed25519());
+//! let login = agent.ssh(["device", "echo", "hello"]).start();
+//! let notice = env.person().approve(&token);
+//! assert!(notice.contains("Log in as"));
+//! assert_eq!(login.wait().success().stdout, "hello\n");
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on ends, with a sentence that says why"
+)]
+
+mod agent_process;
+mod audit;
+mod built;
+mod env;
+mod host;
+mod keys;
+mod output;
+mod person;
+mod program;
+mod protocol;
+mod rival;
+mod scene;
+mod terminal;
+mod token;
+
+pub use agent_process::{Agent, AgentOptions};
+pub use audit::Audit;
+pub use built::built;
+pub use env::Env;
+pub use host::Host;
+pub use keys::{Algorithm, KeyFile, Recipe};
+pub use output::Output;
+pub use person::{Answer, Asked, Kind, Person};
+pub use program::{Ended, Program, Running};
+pub use protocol::{Client, FAILURE, SIGN_RESPONSE, SUCCESS, sshsig, string};
+pub use rival::Rival;
+pub use scene::Scene;
+pub use terminal::Terminal;
+pub use token::{PIN, TokenKind};
+
+use std::time::Duration;
+
+/// How long anything is waited for that has to happen. Nothing is expected to take so long; a machine that is busy, or
+/// made of software, may.
+pub const PATIENCE: Duration = Duration::from_secs(60);

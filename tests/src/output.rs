@@ -1,0 +1,84 @@
+//! Text that a program writes while a test runs.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+
+use crate::PATIENCE;
+
+/// What a program has written so far. Clones are the same text.
+#[derive(Clone, Default)]
+pub struct Output(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Output {
+    /// Reads `source` in a thread of its own, until it ends.
+    pub(crate) fn of(mut source: impl Read + Send + 'static) -> Self {
+        let output = Self::default();
+        let into = output.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // A terminal whose last program has ended reads as an error.
+            while let Ok(read @ 1..) = source.read(&mut buffer) {
+                into.lock().bytes.extend_from_slice(&buffer[..read]);
+                into.0.changed.notify_all();
+            }
+            into.lock().ended = true;
+            into.0.changed.notify_all();
+        });
+        output
+    }
+
+    /// All of it so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lock().bytes).into_owned()
+    }
+
+    /// Waits until `wanted` is in it.
+    ///
+    /// Panics when it does not come, and when the program ends without it.
+    pub fn wait_for(&self, wanted: &str) {
+        let found = |state: &State| String::from_utf8_lossy(&state.bytes).contains(wanted);
+        let (state, _) = self
+            .0
+            .changed
+            .wait_timeout_while(self.lock(), PATIENCE, |state| !found(state) && !state.ended)
+            .expect("a reader has panicked");
+        assert!(found(&state), "{wanted:?} did not come; what came is:\n{}", String::from_utf8_lossy(&state.bytes));
+    }
+
+    /// Waits for its end, and returns all of it.
+    pub(crate) fn wait_for_end(&self) -> String {
+        drop(self.0.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !state.ended));
+        self.text()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("a reader has panicked")
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text(), f)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}

@@ -1,0 +1,101 @@
+//! A client that speaks the agent protocol byte by byte, for what OpenSSH's programs never send.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::PATIENCE;
+
+/// SSH_AGENT_FAILURE.
+pub const FAILURE: u8 = 5;
+/// SSH_AGENT_SUCCESS.
+pub const SUCCESS: u8 = 6;
+/// SSH_AGENT_SIGN_RESPONSE.
+pub const SIGN_RESPONSE: u8 = 14;
+
+const REQUEST_IDENTITIES: u8 = 11;
+const SIGN_REQUEST: u8 = 13;
+const EXTENSION: u8 = 27;
+
+/// One connection.
+pub struct Client(UnixStream);
+
+impl Client {
+    /// Connects to an agent.
+    #[must_use]
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).expect("the agent listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time limit");
+        Self(stream)
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        // The agent may have closed the connection already, which the test reads next.
+        let _ = self.0.write_all(bytes);
+    }
+
+    /// Sends a message.
+    pub fn send_message(&mut self, message: &[u8]) {
+        self.send(&string(message));
+    }
+
+    /// The next answer, or None where the agent closed the connection.
+    pub fn answer(&mut self) -> Option<Vec<u8>> {
+        let mut length = [0; 4];
+        match self.0.read_exact(&mut length) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the agent does not answer"),
+            Err(_) => return None,
+        }
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut answer).expect("an answer is whole");
+        Some(answer)
+    }
+
+    /// Sends a message and returns its answer.
+    pub fn ask(&mut self, message: &[u8]) -> Vec<u8> {
+        self.send_message(message);
+        self.answer().expect("the connection lives on")
+    }
+
+    /// How many keys the agent lists.
+    pub fn number_of_keys(&mut self) -> u32 {
+        let answer = self.ask(&[REQUEST_IDENTITIES]);
+        let number: [u8; 4] = answer[1..5].try_into().expect("four bytes are four bytes");
+        u32::from_be_bytes(number)
+    }
+
+    /// Asks for a signature; the answer's first byte says whether there is one.
+    pub fn sign(&mut self, key: &[u8], data: &[u8]) -> Vec<u8> {
+        self.ask(&sign_request(key, data))
+    }
+
+    /// Asks for a signature, and does not wait for the answer.
+    pub fn begin_to_sign(&mut self, key: &[u8], data: &[u8]) {
+        self.send_message(&sign_request(key, data));
+    }
+
+    /// Uses an extension.
+    pub fn extension(&mut self, name: &str, body: &[u8]) -> Vec<u8> {
+        self.ask(&[&[EXTENSION], &string(name.as_bytes())[..], body].concat())
+    }
+}
+
+fn sign_request(key: &[u8], data: &[u8]) -> Vec<u8> {
+    [&[SIGN_REQUEST], &string(key)[..], &string(data), &[0; 4]].concat()
+}
+
+/// Bytes with their length, as SSH writes strings.
+#[must_use]
+pub fn string(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("a short string");
+    [&length.to_be_bytes()[..], bytes].concat()
+}
+
+/// What `ssh-keygen -Y sign` would have signed for this namespace.
+#[must_use]
+pub fn sshsig(namespace: &str) -> Vec<u8> {
+    let hash = [7; 64];
+    [&b"SSHSIG"[..], &string(namespace.as_bytes()), &string(b""), &string(b"sha512"), &string(&hash)].concat()
+}

@@ -1,0 +1,44 @@
+//! OpenSSH's own agent, for comparison.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Client, Env, KeyFile, PIN, Person, Program, Running};
+
+/// Debian's ssh-agent with its ssh-sk-helper, on the same tokens. Its person types the PIN at once.
+pub struct Rival<'e> {
+    env: &'e Env,
+    _process: Running,
+    _person: Person,
+    socket: PathBuf,
+}
+
+impl<'e> Rival<'e> {
+    /// Starts it, and waits until it serves. It is a copy: the installed one has a setgid bit, for which the preload
+    /// library is ignored.
+    #[must_use]
+    pub fn start(env: &'e Env) -> Self {
+        let program = env.path("ssh-agent");
+        fs::copy("/usr/bin/ssh-agent", &program).expect("Debian has an ssh-agent");
+        let socket = env.path("rival.sock");
+        let person = env.person_who_types(PIN);
+        let mut command = env.command(Path::new(&program));
+        command.envs(env.bus().environment()).args(["-D", "-a"]).arg(&socket);
+        person.answer_for(&mut command);
+        let process = Program::new(command).start();
+        process.stdout().wait_for("SSH_AUTH_SOCK=");
+        Self { env, _process: process, _person: person, socket }
+    }
+
+    /// `ssh-add FILE`.
+    pub fn ssh_add(&self, key: &KeyFile) {
+        let add = self.env.program("ssh-add").env("SSH_AUTH_SOCK", &self.socket);
+        add.arg("-q").arg(key.path()).run().success();
+    }
+
+    /// A client that speaks the protocol itself.
+    #[must_use]
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.socket)
+    }
+}
