@@ -110,13 +110,17 @@ fn read_list(mut body: &[u8]) -> Result<Vec<Held>, ssh_encoding::Error> {
 mod tests {
     use super::*;
 
-    /// An agent that gives one answer.
-    fn agent(answer: &[u8]) -> AgentSocket {
+    /// What the keys of an agent are that gives this answer, and is gone then.
+    fn list(answer: &[u8]) -> Result<Vec<Held>, Problem> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        theirs.write_all(answer).unwrap();
-        // The socket lives as long as the agent needs to be heard; what it is sent waits in the kernel.
-        std::mem::forget(theirs);
-        AgentSocket(ours)
+        let answer = answer.to_vec();
+        let agent = std::thread::spawn(move || {
+            theirs.read_exact(&mut [0; 5]).unwrap();
+            theirs.write_all(&answer).unwrap();
+        });
+        let held = AgentSocket(ours).list();
+        agent.join().unwrap();
+        held
     }
 
     #[test]
@@ -126,14 +130,14 @@ mod tests {
         b"comment".as_slice().encode(&mut answer).unwrap();
         let mut frame = u32::try_from(answer.len()).unwrap().to_be_bytes().to_vec();
         frame.extend(answer);
-        assert!(agent(&frame).list().unwrap().is_empty());
+        assert!(list(&frame).unwrap().is_empty());
     }
 
     #[test]
     fn a_hostile_agent_gets_neither_memory_nor_trust() {
-        assert!(agent(&[0xFF; 4]).list().is_err());
-        assert!(agent(&[0, 0, 0, 1, 5]).list().is_err());
-        assert!(agent(&[0, 0, 0, 5, IDENTITIES_ANSWER, 0xFF, 0xFF, 0xFF, 0xFF]).list().is_err());
-        assert!(agent(&[0, 0, 0, 0]).list().is_err());
+        assert!(list(&[0xFF; 4]).is_err());
+        assert!(list(&[0, 0, 0, 1, 5]).is_err());
+        assert!(list(&[0, 0, 0, 5, IDENTITIES_ANSWER, 0xFF, 0xFF, 0xFF, 0xFF]).is_err());
+        assert!(list(&[0, 0, 0, 0]).is_err());
     }
 }

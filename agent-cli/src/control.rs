@@ -150,3 +150,41 @@ fn nobody(socket: &Path, error: &std::io::Error) -> Problem {
         .next(format!("{}: {error}", socket.display()))
         .next("Start the agent, or let SSH_AUTH_SOCK name the socket of one that runs.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of connecting to an agent that says this first.
+    fn greet(first: &str) -> Result<Control, String> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(first.as_bytes()).unwrap();
+        drop(theirs);
+        Control::greet(ours).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn an_agent_of_another_version_is_told_from_ours() {
+        assert!(greet("{\"event\":\"hello\",\"version\":1,\"agent\":\"0.1.0\"}\n").is_ok());
+        let other = greet("{\"event\":\"hello\",\"version\":2,\"agent\":\"9.9\",\"news\":true}\n").unwrap_err();
+        assert!(other.contains("(version 9.9) speaks version 2") && other.contains("Restart the agent"), "{other}");
+    }
+
+    #[test]
+    fn what_is_no_agent_of_ours_is_an_error() {
+        assert!(greet("SSH-2.0-OpenSSH\r\n").unwrap_err().contains("does not understand"));
+        assert!(greet("{\"event\":\"attached\"}\n").unwrap_err().contains("\"Attached\", which was not asked"));
+        assert!(greet("{\"event\"").unwrap_err().contains("went away"));
+        assert!(greet(&"x".repeat(MAX_LINE + 1)).is_err());
+    }
+
+    #[test]
+    fn events_that_come_together_are_read_one_by_one() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut control = Control { stream: ours, received: Vec::new() };
+        theirs.write_all(b"{\"event\":\"attached\"}\n{\"event\":\"replaced\"}\n{\"ev").unwrap();
+        assert!(matches!(control.next(), Ok(Event::Attached)));
+        assert!(matches!(control.take_event(), Ok(Some(Event::Replaced))));
+        assert!(matches!(control.take_event(), Ok(None)));
+    }
+}

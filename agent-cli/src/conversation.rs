@@ -22,6 +22,8 @@ pub(crate) struct Conversation<'t> {
     later: VecDeque<Event>,
     /// The notices that are up.
     notices: BTreeSet<u64>,
+    /// What the latest prompt was about. A notice about the same thing does not repeat it.
+    shown: Vec<String>,
     /// The answer to the next secret the agent asks for, where it is known already.
     known: Option<SecretString>,
 }
@@ -47,7 +49,7 @@ impl<'t> Conversation<'t> {
     /// Sends the request.
     pub(crate) fn begin(mut control: Control, terminal: &'t mut Terminal, request: &Request) -> Result<Self, Problem> {
         control.send(request)?;
-        Ok(Self { control, terminal, later: VecDeque::new(), notices: BTreeSet::new(), known: None })
+        Ok(Self { control, terminal, later: VecDeque::new(), notices: BTreeSet::new(), shown: Vec::new(), known: None })
     }
 
     /// Answers the first secret the agent asks for with this one, and not with another question to the person.
@@ -76,15 +78,18 @@ impl<'t> Conversation<'t> {
     pub(crate) fn next(&mut self, limit: Option<Duration>) -> Result<Next, Problem> {
         loop {
             match self.take_event()? {
-                Some(Event::Question { id, kind, lines, question }) => return self.answer(id, kind, &lines, &question),
+                Some(Event::Question { id, kind, lines, question }) => return self.answer(id, kind, lines, &question),
                 Some(Event::Notice { id, lines, notice }) => {
-                    lines.iter().chain([&notice]).for_each(|line| self.terminal.say(line));
+                    if lines != self.shown {
+                        self.show(lines);
+                    }
+                    self.terminal.say(&notice);
                     self.notices.insert(id);
                     return Ok(Next::Notice);
                 }
                 Some(Event::Withdraw { id }) => {
                     if self.notices.remove(&id) {
-                        self.terminal.say("done");
+                        self.terminal.say("(done waiting)");
                         return Ok(Next::NoticeOver);
                     }
                 }
@@ -97,6 +102,11 @@ impl<'t> Conversation<'t> {
         }
     }
 
+    fn show(&mut self, lines: Vec<String>) {
+        lines.iter().for_each(|line| self.terminal.say(line));
+        self.shown = lines;
+    }
+
     fn take_event(&mut self) -> Result<Option<Event>, Problem> {
         match self.later.pop_front() {
             Some(event) => Ok(Some(event)),
@@ -104,12 +114,12 @@ impl<'t> Conversation<'t> {
         }
     }
 
-    fn answer(&mut self, id: u64, kind: QuestionKind, lines: &[String], question: &str) -> Result<Next, Problem> {
+    fn answer(&mut self, id: u64, kind: QuestionKind, lines: Vec<String>, question: &str) -> Result<Next, Problem> {
         let known = if kind == QuestionKind::Secret { self.known.take() } else { None };
         let answer = match known {
             Some(secret) => Some(secret),
             None => {
-                lines.iter().for_each(|line| self.terminal.say(line));
+                self.show(lines);
                 match self.ask(id, kind, question)? {
                     Asked::Answer(answer) => answer,
                     Asked::Withdrawn => {
@@ -120,6 +130,9 @@ impl<'t> Conversation<'t> {
             }
         };
         let answered = answer.is_some();
+        if !answered {
+            self.terminal.say("(refused)");
+        }
         self.control.send(&Request::Answer { id, answer: answer.map(Pin) })?;
         Ok(if answered { Next::Answered } else { Next::Unanswered })
     }
@@ -133,17 +146,12 @@ impl<'t> Conversation<'t> {
         };
         let mut open = self.terminal.ask(kind, &text)?;
         loop {
-            while let Some(event) = self.control.take_event()? {
-                let over = match &event {
-                    Event::Withdraw { id: withdrawn } => *withdrawn == id,
-                    Event::Question { .. } | Event::Notice { .. } | Event::Replaced => false,
-                    // With its result, the request is over, and so are its questions.
-                    _ => true,
-                };
+            if self.later.iter().any(|event| ends(event, id)) {
+                return Ok(Asked::Withdrawn);
+            }
+            if let Some(event) = self.control.take_event()? {
                 self.later.push_back(event);
-                if over {
-                    return Ok(Asked::Withdrawn);
-                }
+                continue;
             }
             if open.wait(Some(self.control.as_fd()))? == Wake::Agent {
                 self.control.receive()?;
@@ -162,6 +170,15 @@ enum Asked {
     /// None is a refusal.
     Answer(Option<SecretString>),
     Withdrawn,
+}
+
+/// Whether a question is over with this: it was taken back, or its request has a result.
+fn ends(event: &Event, question: u64) -> bool {
+    match event {
+        Event::Withdraw { id } => *id == question,
+        Event::Question { .. } | Event::Notice { .. } | Event::Replaced => false,
+        _ => true,
+    }
 }
 
 /// What a line means as an answer. An empty secret is no answer; only a plain yes is one.
@@ -183,6 +200,12 @@ mod tests {
         for (line, yes) in [("y", true), (" YES\t", true), ("", false), ("n", false), ("yesterday", false)] {
             assert_eq!(accepted(QuestionKind::Confirm, line.into()).is_some(), yes, "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_question_ends_when_it_is_taken_back_or_its_request_is_over() {
+        assert!(ends(&Event::Withdraw { id: 7 }, 7) && !ends(&Event::Withdraw { id: 6 }, 7));
+        assert!(ends(&Event::Added { keys: vec![] }, 7) && !ends(&Event::Replaced, 7));
     }
 
     #[test]

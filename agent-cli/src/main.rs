@@ -17,6 +17,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use agent::hardening;
 use clap::{Parser, Subcommand};
 
 use commands::{add, attach, generate, list, remove, status, tokens};
@@ -73,7 +74,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
-    let terminal = || Terminal::open(arguments.stdin);
+    let terminal = || {
+        // PINs and passphrases are typed there, so nothing of this process may end up in a core dump.
+        hardening::keep_memory_private()
+            .map_err(|error| Problem::failed(format!("this program's memory can't be kept private: {error}")))?;
+        Terminal::open(arguments.stdin)
+    };
     match &arguments.command {
         Command::List(options) => list::run(options),
         Command::Add(options) => add::run(options, &mut terminal()?),

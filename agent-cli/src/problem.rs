@@ -64,9 +64,11 @@ impl Problem {
         !matches!(self.end, End::Failed)
     }
 
-    /// Shows it on standard error.
+    /// Shows it on standard error. Whoever pressed Ctrl-C knows that, and is told only what else there is to know.
     pub(crate) fn show(&self) {
-        eprintln!("agent-cli: {self}");
+        if !matches!(self.end, End::Signal(_)) || !self.next.is_empty() {
+            eprintln!("agent-cli: {self}");
+        }
     }
 
     /// Ends the program with it. After a signal the program dies of that signal, so that a shell's loop stops too.

@@ -226,9 +226,12 @@ impl Question<'_> {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        if let Some(saved) = &self.saved {
-            let _ = tcsetattr(&self.terminal.input, OptionalActions::Flush, saved);
-        }
+        let input = &self.terminal.input;
+        let _ = match &self.saved {
+            Some(saved) => tcsetattr(input, OptionalActions::Flush, saved),
+            None if self.terminal.is_tty => tcflush(input, QueueSelector::IFlush),
+            None => Ok(()),
+        };
         if !self.at_line_start {
             self.terminal.write("\n");
         }

@@ -24,16 +24,16 @@ pub(crate) struct Options {
     /// The key's type
     #[arg(long = "type", value_enum, default_value_t = KeyType::Ed25519Sk)]
     key_type: KeyType,
-    /// Where to write the key; FILE.pub is its public part [default: ~/.ssh/id_ed25519_sk or ~/.ssh/id_ecdsa_sk]
+    /// Where to write the key, by default ~/.ssh/id_ed25519_sk or id_ecdsa_sk; FILE.pub is its public part
     #[arg(long)]
     file: Option<PathBuf>,
     /// What the token knows the key by, "ssh:" or "ssh:NAME"
     #[arg(long, value_name = "ssh:NAME", default_value = "ssh:", value_parser = application)]
     application: String,
-    /// The user name the token keeps with a resident key [default: yours]
+    /// The user name the token keeps with a resident key, by default yours
     #[arg(long, value_name = "NAME", value_parser = one_line)]
     user: Option<String>,
-    /// The key's comment [default: USER@HOST]
+    /// The key's comment, by default USER@HOST
     #[arg(long, value_name = "TEXT", value_parser = one_line)]
     comment: Option<String>,
     /// Let the token keep nothing of the key: without the file it is lost
