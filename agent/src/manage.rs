@@ -138,6 +138,8 @@ impl Management<'_> {
         };
         let prompt =
             Prompt { lines: vec![format!("New key on {}", describe_device(&device))], question: notice.into() };
+        let generating = Act::Generating { application: wanted.application.clone(), token: audit_token(&device) };
+        record(self.agent, generating).await?;
         let command = Command::MakeCredential { path: device.path.clone(), options, verification };
         let reply = self.finish(exchange.as_mut(), &patience, command, Some(&prompt)).await?;
         let Reply::Credential(made) = reply else {
@@ -146,7 +148,10 @@ impl Management<'_> {
         let key = public_key(wanted.algorithm, &made.public_key.0, &wanted.application)
             .ok_or_else(|| Denial::new(Code::TokenUnproven, "the token gave no usable public key"))?;
         let act = Act::Generate { key: identity::fingerprint(&key), token: audit_token(&device) };
-        record(self.agent, act).await?;
+        if let Err(error) = self.agent.audit.act(act).await {
+            // That it was about to be made is on record. Refusing now would lose a key that the token has.
+            tracing::error!(%error, "the new key can't be recorded");
+        }
         Ok(Generated {
             algorithm: wanted.algorithm,
             application: wanted.application,

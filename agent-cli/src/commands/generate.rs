@@ -168,10 +168,11 @@ fn left_behind(problem: Problem, wanted: &Generate) -> Problem {
     ))
 }
 
+/// The user's name by the system's account database, as `ssh-keygen` takes it: not every shell sets USER.
 fn user() -> Result<String, Problem> {
-    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty())).ok_or_else(
-        || Problem::usage("USER is not set").next("Say whose key it is with --user NAME and --comment TEXT."),
-    )
+    uzers::get_current_username().and_then(|name| name.into_string().ok()).ok_or_else(|| {
+        Problem::usage("this user id has no name").next("Say whose key it is with --user NAME and --comment TEXT.")
+    })
 }
 
 fn default_comment() -> Result<String, Problem> {

@@ -236,6 +236,13 @@ pub enum Act {
         /// The program.
         peer: Peer,
     },
+    /// A token is about to be asked for a new credential.
+    Generating {
+        /// The FIDO application.
+        application: String,
+        /// The token.
+        token: Token,
+    },
     /// A credential was made on a token.
     Generate {
         /// The new key's fingerprint.
