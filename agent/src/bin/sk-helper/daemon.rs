@@ -9,7 +9,7 @@ use agent::token::protocol::{Command, MAX_LINE};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read};
 use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 use serde::Serialize;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::failure::{Stop, failure};
 
@@ -17,7 +17,7 @@ use crate::failure::{Stop, failure};
 pub(crate) struct Daemon {
     /// Lines that were not taken yet. It never grows, so that no copy of a PIN is left where it was before, and what was
     /// taken is wiped.
-    input: Zeroizing<Vec<u8>>,
+    input: Vec<u8>,
     /// How much of `input` is filled.
     filled: usize,
     output: File,
@@ -29,7 +29,7 @@ impl Daemon {
     pub(crate) fn attach() -> io::Result<Self> {
         let output = fcntl_dupfd_cloexec(stdout(), 3)?;
         dup2_stdout(stderr())?;
-        Ok(Self { input: Zeroizing::new(vec![0; MAX_LINE]), filled: 0, output: output.into() })
+        Ok(Self { input: vec![0; MAX_LINE], filled: 0, output: output.into() })
     }
 
     /// The next command, or why its line is none; None at the end of input.
@@ -64,6 +64,12 @@ impl Daemon {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.output.write_all(&line)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.input[..self.filled].zeroize();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a command has no answer.
 
+use std::io::{self, Write};
+
 use agent::token::TokenError;
 use agent::token::protocol::Failure;
 
@@ -28,15 +30,18 @@ pub(crate) enum Trouble {
     /// An answer that is none to the question asked.
     #[error("{0}")]
     Nonsense(&'static str),
-    /// The token, or the library, can't do this.
-    #[error("{0}")]
-    Unsupported(&'static str),
-    /// The device can't be used any more.
-    #[error("{0}")]
-    Gone(&'static str),
+    /// What the helper knows without asking the token.
+    #[error("{1}")]
+    Known(TokenError, &'static str),
 }
 
 /// A failure that no status of the token stands behind.
 pub(crate) fn failure(error: TokenError, detail: impl Into<String>) -> Failure {
     Failure { error, ctap_status: None, detail: detail.into() }
+}
+
+/// Says something to whoever reads the log. Nobody may be left to read it, and that must not end the process, as it does
+/// with `eprintln`.
+pub(crate) fn complain(words: &str) {
+    let _ = writeln!(io::stderr(), "sk-helper: {words}");
 }

@@ -11,9 +11,10 @@ mod resident;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent::token::TokenError;
 use ctap_hid_fido2::{FidoKeyHid, FidoKeyHidFactory, HidParam, LibCfg};
 
-use crate::attempt::Job;
+use crate::attempt::{Announcer, Job};
 use crate::failure::Trouble;
 
 pub(crate) use assertion::{get_assertion, probe};
@@ -26,21 +27,24 @@ pub(crate) use resident::enumerate_credentials;
 /// is given, without a word about the rest; the token would wait for it.
 const LONGEST_PARTS: usize = 5000;
 
-/// authenticatorSelection (CTAP 2.1 § 6.9): answered when the token is touched.
+/// The answers before the one that counts where a PIN is used: to getInfo, getKeyAgreement and getPinToken.
+const ANSWERS_WITH_PIN: usize = 3;
+
+/// authenticatorSelection (CTAP 2.1 § 6.9): answered, with nothing, when the token is touched.
 pub(crate) fn selection(path: &str) -> Job<()> {
-    job(path, |key| Ok(key.selection()?))
+    Job { read: Some(Box::new(|_| Ok(()))), ..job(path, |key| Ok(key.selection()?)) }
 }
 
 /// A job on a device that needs no PIN.
 fn job<T>(path: &str, ask: impl Fn(&mut FidoKeyHid) -> Result<T, Trouble> + Send + Sync + 'static) -> Job<T> {
     let path = path.to_owned();
-    let run = move |announcer: &crate::attempt::Announcer| {
+    let run = move |announcer: &Announcer| {
         let mut key = open(&path)?;
         let channel = key.get_cid()?;
         announcer.channel(channel).map_err(anyhow::Error::from)?;
         ask(&mut key)
     };
-    Job { run: Arc::new(run), sends_pin: false }
+    Job { run: Arc::new(run), read: None, preceding: 0, sends_pin: false }
 }
 
 fn open(path: &str) -> Result<FidoKeyHid, Trouble> {
@@ -50,13 +54,13 @@ fn open(path: &str) -> Result<FidoKeyHid, Trouble> {
     let config = LibCfg { enable_keep_alive_msg: false, ..LibCfg::init() };
     // The node itself was just opened (see `node`), so there is no question of permission here.
     FidoKeyHidFactory::create_by_params(&[HidParam::Path(path.to_owned())], &config)
-        .map_err(|_| Trouble::Gone("the device is gone, or is none"))
+        .map_err(|_| Trouble::Known(TokenError::NotFound, "the device is gone, or is none"))
 }
 
 /// Refuses what the library would cut off.
 fn fits(parts: &[&[u8]]) -> Result<(), Trouble> {
     if parts.iter().map(|part| part.len()).sum::<usize>() > LONGEST_PARTS {
-        return Err(Trouble::Unsupported("too long for a message to a token"));
+        return Err(Trouble::Known(TokenError::Unsupported, "too long for a message to a token"));
     }
     Ok(())
 }

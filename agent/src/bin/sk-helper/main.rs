@@ -23,13 +23,13 @@ use agent::token::protocol::{Hello, Message, VERSION};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use daemon::Daemon;
-use failure::Stop;
+use failure::{Stop, complain};
 
 fn main() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sk-helper: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -65,7 +65,7 @@ fn keep_memory_private() -> anyhow::Result<()> {
 /// what was parsed and is left out.
 fn report_panics_in_one_line() {
     std::panic::set_hook(Box::new(|panic| match panic.location() {
-        Some(place) => eprintln!("sk-helper: panic in {}:{}", place.file(), place.line()),
-        None => eprintln!("sk-helper: panic"),
+        Some(place) => complain(&format!("panic in {}:{}", place.file(), place.line())),
+        None => complain("panic"),
     }));
 }

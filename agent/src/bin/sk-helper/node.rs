@@ -59,9 +59,11 @@ impl Node {
             if !ready.contains(PollFlags::IN) {
                 return Ok(reports);
             }
+            // A short report is filled up with zeros, as the library does; a device without any has come to its end.
             let mut report = [0; 64];
-            if self.0.read(&mut report)? == report.len() {
-                reports.push(report);
+            match self.0.read(&mut report)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => reports.push(report),
             }
         }
     }

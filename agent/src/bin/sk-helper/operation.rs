@@ -2,6 +2,7 @@
 //! and an eye on the daemon.
 
 use std::iter;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use agent::token::TokenError;
@@ -11,11 +12,15 @@ use rustix::io::Errno;
 
 use crate::attempt::{Attempt, Job};
 use crate::daemon::Daemon;
-use crate::failure::{Stop, failure};
+use crate::failure::{Stop, complain, failure};
 use crate::verdict::Verdict;
 
-/// The pauses after attempts that another program disturbed, in milliseconds: two seconds in all.
-const PAUSES: [u64; 8] = [10, 20, 40, 80, 150, 300, 600, 800];
+/// For so long, attempts that another program disturbs are made again: then it is the other's turn to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The pause after the first such attempt, and by how much it grows with each; and the longest.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 
 /// A command that waits for a person is not begun again after this: the library itself would give up at 50 s.
 const NO_MORE_ATTEMPTS_AFTER: Duration = Duration::from_secs(45);
@@ -28,9 +33,9 @@ pub(crate) struct Operation<T> {
     path: String,
     job: Job<T>,
     began: Instant,
-    /// Disturbed attempts since the token last got to ask for its person.
-    disturbed: usize,
-    asked: bool,
+    /// The first disturbed attempt since the token last got to ask for its person.
+    disturbed_since: Option<Instant>,
+    pause: Duration,
     state: State<T>,
 }
 
@@ -44,11 +49,11 @@ enum State<T> {
 impl<T: Send + 'static> Operation<T> {
     pub(crate) fn new(path: String, job: Job<T>) -> Self {
         let began = Instant::now();
-        Self { path, job, began, disturbed: 0, asked: false, state: State::Due(began) }
+        Self { path, job, began, disturbed_since: None, pause: Duration::ZERO, state: State::Due(began) }
     }
 
     /// Does what can be done now; returns the end of the command, if this is it.
-    fn advance(&mut self, daemon: &mut Daemon) -> Result<Option<Result<T, Failure>>, Stop> {
+    fn advance(&mut self, daemon: &mut Daemon, person_is_told: &mut bool) -> Result<Option<Result<T, Failure>>, Stop> {
         match &mut self.state {
             State::Due(time) if *time <= Instant::now() => match Attempt::start(&self.path, &self.job) {
                 Ok(attempt) => self.state = State::Running(attempt),
@@ -56,47 +61,66 @@ impl<T: Send + 'static> Operation<T> {
             },
             State::Due(_) | State::Over => {}
             State::Running(attempt) => {
-                let news = attempt.watch();
+                let news = attempt.watch(&self.job);
                 if let Some(channel) = news.channel {
                     let (path, channel) = (self.path.clone(), Bytes(channel.to_vec()));
                     tell(daemon, Progress::Channel { path, channel })?;
                 }
                 if news.waiting {
-                    self.disturbed = 0;
-                    // Said once: after a disturbance the token blinks on.
-                    if !std::mem::replace(&mut self.asked, true) {
+                    self.disturbed_since = None;
+                    // Once: another attempt, or another token that blinks, is nothing new to a person.
+                    if !mem::replace(person_is_told, true) {
                         tell(daemon, Progress::PresenceNeeded)?;
                     }
                 }
-                if news.finished {
-                    return Ok(self.conclude());
-                }
+                return Ok(news.verdict.and_then(|verdict| self.conclude(verdict)));
             }
         }
         Ok(None)
     }
 
-    fn conclude(&mut self) -> Option<Result<T, Failure>> {
-        let State::Running(attempt) = std::mem::replace(&mut self.state, State::Over) else {
-            return None;
-        };
-        match attempt.finish() {
+    fn conclude(&mut self, verdict: Verdict<T>) -> Option<Result<T, Failure>> {
+        match verdict {
             Verdict::Answer(answer) => Some(self.end(Ok(answer))),
             Verdict::Failed(failure) => Some(self.end(Err(failure))),
-            Verdict::Disturbed(failure) => match PAUSES.get(self.disturbed) {
-                Some(&pause) if self.began.elapsed() < NO_MORE_ATTEMPTS_AFTER => {
-                    self.disturbed += 1;
-                    self.state = State::Due(Instant::now() + Duration::from_millis(pause));
-                    None
+            Verdict::Disturbed(failure) => {
+                let since = *self.disturbed_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE || self.began.elapsed() > NO_MORE_ATTEMPTS_AFTER {
+                    return Some(self.end(Err(failure)));
                 }
-                _ => Some(self.end(Err(failure))),
-            },
+                self.pause = LONGEST_PAUSE.min(self.pause + PAUSE);
+                self.state = State::Due(Instant::now() + self.pause);
+                None
+            }
         }
     }
 
     fn end(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         self.state = State::Over;
         result
+    }
+
+    fn cancel(&mut self) {
+        if let State::Running(attempt) = &mut self.state {
+            attempt.cancel();
+        }
+    }
+
+    /// Looks after a cancelled operation.
+    fn has_ended(&mut self) -> bool {
+        match &mut self.state {
+            State::Running(attempt) => attempt.watch(&self.job).verdict.is_some(),
+            State::Due(_) | State::Over => true,
+        }
+    }
+
+    /// When it can advance even if nothing comes.
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Due(time) => Some(*time),
+            State::Running(attempt) => attempt.deadline(),
+            State::Over => None,
+        }
     }
 
     fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
@@ -117,9 +141,10 @@ pub(crate) fn first_of<T: Send + 'static>(
     mut operations: Vec<Operation<T>>,
 ) -> Result<(String, T), Stop> {
     let mut last_failure = failure(TokenError::NotFound, "no device was named");
+    let mut person_is_told = false;
     loop {
         for index in 0..operations.len() {
-            match operations[index].advance(daemon)? {
+            match operations[index].advance(daemon, &mut person_is_told)? {
                 Some(Ok(answer)) => {
                     let path = operations.swap_remove(index).path;
                     cancel(operations);
@@ -143,12 +168,8 @@ fn tell(daemon: &mut Daemon, progress: Progress) -> Result<(), Stop> {
 
 /// Waits until an operation can advance. Leaving with [`Stop::DaemonGone`] drops the operations, which cancels them.
 fn wait<T: Send + 'static>(daemon: &Daemon, operations: &[Operation<T>]) -> Result<(), Stop> {
-    let due = operations.iter().filter_map(
-        |operation| {
-            if let State::Due(time) = operation.state { Some(time) } else { None }
-        },
-    );
-    let timeout = due.min().map(|time| time.saturating_duration_since(Instant::now()));
+    let deadline = operations.iter().filter_map(Operation::deadline).min();
+    let timeout = deadline.map(|time| time.saturating_duration_since(Instant::now()));
     // Polled for no event, a pipe still reports that its writer is gone.
     let hang_up = PollFd::new(daemon, PollFlags::empty());
     let mut poll_fds: Vec<_> = iter::once(hang_up).chain(operations.iter().flat_map(Operation::poll_fds)).collect();
@@ -157,19 +178,15 @@ fn wait<T: Send + 'static>(daemon: &Daemon, operations: &[Operation<T>]) -> Resu
 }
 
 /// Cancels the operations and sees them end: a token that still answers a cancel would disturb the next command.
-fn cancel<T: Send + 'static>(operations: Vec<Operation<T>>) {
-    let mut attempts: Vec<_> = operations
-        .into_iter()
-        .filter_map(|operation| if let State::Running(attempt) = operation.state { Some(attempt) } else { None })
-        .collect();
-    attempts.iter_mut().for_each(Attempt::cancel);
+fn cancel<T: Send + 'static>(mut operations: Vec<Operation<T>>) {
     let limit = Instant::now() + CANCEL_LIMIT;
+    operations.iter_mut().for_each(Operation::cancel);
     while Instant::now() < limit {
-        attempts.retain_mut(|attempt| !attempt.watch().finished);
-        if attempts.is_empty() {
+        operations.retain_mut(|operation| !operation.has_ended());
+        if operations.is_empty() {
             return;
         }
-        let mut poll_fds: Vec<_> = attempts.iter().flat_map(Attempt::poll_fds).collect();
+        let mut poll_fds: Vec<_> = operations.iter().flat_map(Operation::poll_fds).collect();
         wait_for(&mut poll_fds, Some(limit.saturating_duration_since(Instant::now())));
     }
 }
@@ -181,6 +198,6 @@ fn wait_for(poll_fds: &mut [PollFd<'_>], limit: Option<Duration>) {
     if let Err(error) = poll(poll_fds, limit.as_ref())
         && error != Errno::INTR
     {
-        eprintln!("sk-helper: poll: {error}");
+        complain(&format!("poll: {error}"));
     }
 }

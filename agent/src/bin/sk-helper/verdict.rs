@@ -9,13 +9,12 @@ use crate::failure::{Trouble, failure};
 use crate::status;
 use crate::trace::{Refusal, Trace};
 
-/// The answers that come before the one to a PIN: to getInfo and to getKeyAgreement (CTAP 2.1 § 6.5.5.7).
-const ANSWERS_BEFORE_PIN: usize = 2;
-
 /// CTAPHID_ERROR codes (CTAP 2.1 § 11.2.9.1.6).
 const INVALID_CMD: u8 = 0x01;
 const CHANNEL_BUSY: u8 = 0x06;
 const LOCK_REQUIRED: u8 = 0x0a;
+
+const PANIC: &str = "the library panicked on what the device sent";
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,31 +28,31 @@ pub(crate) enum Verdict<T> {
     Disturbed(Failure),
 }
 
-/// Judges an attempt. `sends_pin`: a wrong PIN costs a try each time it is sent.
-pub(crate) fn judge<T>(outcome: thread::Result<Result<T, Trouble>>, trace: &Trace, sends_pin: bool) -> Verdict<T> {
+/// What a panic of the library leaves as its result.
+pub(crate) type Outcome<T> = thread::Result<Result<T, Trouble>>;
+
+/// Judges what the library returned. `preceding`: the answers that come before the one that counts.
+pub(crate) fn judge<T>(outcome: Outcome<T>, trace: &Trace, preceding: usize) -> Verdict<T> {
     let trouble = match outcome {
-        Ok(Ok(answer)) if trace.answered > 0 => return Verdict::Answer(answer),
+        Ok(Ok(answer)) if trace.answered > preceding => return Verdict::Answer(answer),
         Ok(Ok(_)) => Trouble::Nonsense("the answer came on another channel"),
         Ok(Err(trouble)) => trouble,
-        Err(_) => Trouble::Nonsense("the library panicked on what the device sent"),
+        Err(_) => Trouble::Nonsense(PANIC),
     };
     let words = trouble.to_string();
-    if trace.unplugged || matches!(trouble, Trouble::Gone(_)) {
+    if trace.unplugged {
         return Verdict::Failed(failure(TokenError::NotFound, words));
     }
-    if matches!(trouble, Trouble::Unsupported(_)) {
-        return Verdict::Failed(failure(TokenError::Unsupported, words));
+    if let Trouble::Known(error, words) = trouble {
+        return Verdict::Failed(failure(error, words));
     }
     if let Some(refusal) = trace.refusal {
-        return refused(refusal, trace, words);
+        return refused(refusal, trace.strangers, words);
     }
-    // The INIT of another program; its reports may have been read before there was a channel to tell them by.
-    let lost_nonce = trace.channel.is_none() && trace.answered == 0 && words.contains("Nonce");
-    if trace.strangers || lost_nonce {
-        let busy = failure(TokenError::Busy, words);
-        // The token may be looking at the PIN right now: sending it again could cost a second try.
-        let pin_is_out = sends_pin && trace.answered == ANSWERS_BEFORE_PIN;
-        return if pin_is_out { Verdict::Failed(busy) } else { Verdict::Disturbed(busy) };
+    // Without a channel there was nothing but the INIT, and what was read for its answer was another program's.
+    let init_lost = trace.channel.is_none() && words.contains("Nonce");
+    if trace.strangers || init_lost {
+        return Verdict::Disturbed(failure(TokenError::Busy, words));
     }
     if trace.waiting {
         // The library stops after 500 keep-alives, some 50 s, and takes the last one's status for an error.
@@ -62,8 +61,17 @@ pub(crate) fn judge<T>(outcome: thread::Result<Result<T, Trouble>>, trace: &Trac
     Verdict::Failed(failure(TokenError::Protocol, words))
 }
 
+/// Judges an answer of the token's that the library missed, and has only read.
+pub(crate) fn read_alone<T>(outcome: Outcome<T>) -> Verdict<T> {
+    match outcome {
+        Ok(Ok(answer)) => Verdict::Answer(answer),
+        Ok(Err(trouble)) => Verdict::Failed(failure(TokenError::Protocol, trouble.to_string())),
+        Err(_) => Verdict::Failed(failure(TokenError::Protocol, PANIC)),
+    }
+}
+
 /// The token itself said no, on our own channel. Whatever the library read beside it does not matter.
-fn refused<T>(refusal: Refusal, trace: &Trace, detail: String) -> Verdict<T> {
+pub(crate) fn refused<T>(refusal: Refusal, strangers: bool, detail: String) -> Verdict<T> {
     let told = |code, error| Failure { error, ctap_status: Some(code), detail };
     match refusal {
         // No CTAPHID_CBOR: a token that knows U2F only.
@@ -71,7 +79,7 @@ fn refused<T>(refusal: Refusal, trace: &Trace, detail: String) -> Verdict<T> {
         Refusal::Transport(code @ (CHANNEL_BUSY | LOCK_REQUIRED)) => Verdict::Disturbed(told(code, TokenError::Busy)),
         Refusal::Transport(code) => Verdict::Disturbed(told(code, TokenError::Protocol)),
         // PIN_AUTH_INVALID: the library may have made the parameter from another program's pinUvAuthToken.
-        Refusal::Status(0x33) if trace.strangers => Verdict::Disturbed(told(0x33, TokenError::Busy)),
+        Refusal::Status(0x33) if strangers => Verdict::Disturbed(told(0x33, TokenError::Busy)),
         Refusal::Status(code) => Verdict::Failed(told(code, status::error(code))),
     }
 }
@@ -80,55 +88,63 @@ fn refused<T>(refusal: Refusal, trace: &Trace, detail: String) -> Verdict<T> {
 mod tests {
     use super::*;
 
-    fn library(words: &'static str) -> thread::Result<Result<(), Trouble>> {
+    fn library(words: &'static str) -> Outcome<()> {
         Ok(Err(Trouble::Library(anyhow::Error::msg(words))))
     }
 
-    fn seen() -> Trace {
-        Trace { channel: Some([1; 4]), ..Trace::default() }
+    fn seen(change: impl FnOnce(&mut Trace)) -> Trace {
+        let mut trace = Trace::on([1; 4]);
+        change(&mut trace);
+        trace
     }
 
-    fn error(verdict: &Verdict<()>) -> (bool, &TokenError) {
+    fn error(verdict: Verdict<()>) -> (bool, TokenError) {
         match verdict {
-            Verdict::Failed(failure) => (false, &failure.error),
-            Verdict::Disturbed(failure) => (true, &failure.error),
-            Verdict::Answer(()) => panic!("an answer"),
+            Verdict::Failed(failure) => (false, failure.error),
+            Verdict::Disturbed(failure) => (true, failure.error),
+            Verdict::Answer(()) => unreachable!("an answer"),
         }
     }
 
     #[test]
     fn an_answer_counts_when_the_token_gave_it_to_us() {
-        assert_eq!(judge(Ok(Ok(7)), &Trace { answered: 1, ..seen() }, false), Verdict::Answer(7));
-        let foreign = judge(Ok(Ok(())), &Trace { strangers: true, ..seen() }, false);
-        assert_eq!(error(&foreign), (true, &TokenError::Busy));
-    }
-
-    #[test]
-    fn the_token_is_believed_before_the_library() {
-        let trace = Trace { refusal: Some(Refusal::Status(0x31)), strangers: true, answered: 2, ..seen() };
-        let verdict = judge(library("response_status err = 0x4A"), &trace, true);
-        assert_eq!(error(&verdict), (false, &TokenError::PinInvalid { retries: None }));
-    }
-
-    #[test]
-    fn a_pin_that_is_out_is_not_sent_again() {
-        for (answered, again) in [(0, true), (1, true), (2, false), (3, true)] {
-            let verdict = judge(library("ciborium parse error"), &Trace { strangers: true, answered, ..seen() }, true);
-            assert_eq!(error(&verdict), (again, &TokenError::Busy), "{answered} answers");
+        assert_eq!(judge(Ok(Ok(7)), &seen(|trace| trace.answered = 1), 0), Verdict::Answer(7));
+        for (answered, preceding) in [(0, 0), (2, 3)] {
+            let trace = seen(|trace| {
+                trace.strangers = true;
+                trace.answered = answered;
+            });
+            assert_eq!(error(judge(Ok(Ok(())), &trace, preceding)), (true, TokenError::Busy));
         }
     }
 
     #[test]
+    fn the_token_is_believed_before_the_library() {
+        let trace = seen(|trace| {
+            trace.refusal = Some(Refusal::Status(0x31));
+            trace.strangers = true;
+        });
+        let verdict = judge(library("response_status err = 0x4A"), &trace, 3);
+        assert_eq!(error(verdict), (false, TokenError::PinInvalid { retries: None }));
+    }
+
+    #[test]
     fn the_librarys_own_time_limit_is_a_timeout() {
-        let verdict = judge(library("response_status err = 0x02"), &Trace { waiting: true, ..seen() }, false);
-        assert_eq!(error(&verdict), (false, &TokenError::UserTimeout));
+        let verdict = judge(library("response_status err = 0x02"), &seen(|trace| trace.waiting = true), 0);
+        assert_eq!(error(verdict), (false, TokenError::UserTimeout));
     }
 
     #[test]
     fn a_panic_is_the_tokens_fault_unless_somebody_interfered() {
-        let panicked = || -> thread::Result<Result<(), Trouble>> { Err(Box::new("index out of range")) };
-        assert_eq!(error(&judge(panicked(), &seen(), false)), (false, &TokenError::Protocol));
-        let disturbed = Trace { strangers: true, ..seen() };
-        assert_eq!(error(&judge(panicked(), &disturbed, false)), (true, &TokenError::Busy));
+        let panicked = || -> Outcome<()> { Err(Box::new("index out of range")) };
+        assert_eq!(error(judge(panicked(), &seen(|_| ()), 0)), (false, TokenError::Protocol));
+        let disturbed = seen(|trace| trace.strangers = true);
+        assert_eq!(error(judge(panicked(), &disturbed, 0)), (true, TokenError::Busy));
+    }
+
+    #[test]
+    fn a_lost_init_is_nobodys_fault() {
+        let verdict = judge(library("Nonce verification failed"), &Trace::default(), 0);
+        assert_eq!(error(verdict), (true, TokenError::Busy));
     }
 }

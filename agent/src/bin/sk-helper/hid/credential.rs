@@ -1,9 +1,12 @@
 //! authenticatorMakeCredential (CTAP 2.1 § 6.1).
 
+use std::sync::Arc;
+
+use agent::token::TokenError;
 use agent::token::protocol::{Algorithm, Bytes, NewCredential, RawCredential, Verification};
 use ctap_hid_fido2::FidoKeyHid;
 use ctap_hid_fido2::fidokey::credential_management::credential_management_params::CredentialProtectionPolicy;
-use ctap_hid_fido2::fidokey::make_credential::{Attestation, MakeCredentialArgs};
+use ctap_hid_fido2::fidokey::make_credential::{Attestation, MakeCredentialArgs, make_credential_response};
 use ctap_hid_fido2::fidokey::{CredentialExtension, CredentialSupportedKeyType};
 use ctap_hid_fido2::public_key::{PublicKey, PublicKeyType};
 use ctap_hid_fido2::public_key_credential_user_entity::PublicKeyCredentialUserEntity;
@@ -11,34 +14,43 @@ use secrecy::ExposeSecret;
 use ssh_key::sha2::{Digest, Sha256};
 
 use super::info::Info;
-use super::{fits, job};
+use super::{ANSWERS_WITH_PIN, fits, job};
 use crate::attempt::Job;
 use crate::failure::Trouble;
 
 /// Makes a credential.
 pub(crate) fn make_credential(path: &str, options: NewCredential, verification: Verification) -> Job<RawCredential> {
     let sends_pin = matches!(verification, Verification::Pin(_));
-    let job = job(path, move |key| ask(key, &options, &verification));
-    Job { sends_pin, ..job }
+    let asked = Arc::new(options);
+    let reader = Arc::clone(&asked);
+    Job {
+        sends_pin,
+        preceding: match protection(&asked) {
+            _ if sends_pin => ANSWERS_WITH_PIN,
+            // getInfo tells whether the token can protect a key.
+            Some(_) => 1,
+            None => 0,
+        },
+        read: Some(Box::new(move |answer| credential(make_credential_response::parse_cbor(answer)?, &reader))),
+        ..job(path, move |key| ask(key, &asked, &verification))
+    }
 }
 
 fn ask(key: &mut FidoKeyHid, options: &NewCredential, verification: &Verification) -> Result<RawCredential, Trouble> {
-    fits(&[
-        options.application.as_bytes(),
-        &options.user_id.0,
-        options.user_name.as_bytes(),
-        options.user_name.as_bytes(),
-    ])?;
+    let name = options.user_name.as_str();
+    fits(&[options.application.as_bytes(), &options.user_id.0, name.as_bytes(), name.as_bytes()])?;
     let pin = if let Verification::Pin(pin) = verification { Some(pin.0.expose_secret()) } else { None };
     let protection = protection(options);
     if pin.is_some() || protection.is_some() {
         let info = Info::get(key)?;
-        info.choose_pin_protocol(key)?;
+        if pin.is_some() {
+            info.prepare_for_pin(key)?;
+        }
         if protection.is_some() && !info.has_extension("credProtect") {
-            return Err(Trouble::Unsupported("the token can't protect a resident or verify-required key"));
+            const WORDS: &str = "the token can't protect a resident or verify-required key";
+            return Err(Trouble::Known(TokenError::Unsupported, WORDS));
         }
     }
-    let name = options.user_name.as_str();
     // Not by the library's builder, which asks for built-in user verification unless told otherwise.
     let attestation = key.make_credential_with_args(&MakeCredentialArgs {
         rpid: options.application.clone(),

@@ -1,5 +1,6 @@
 //! What a token says of itself: authenticatorGetInfo (CTAP 2.1 § 6.4) and the retry counters (§ 6.5.5.2, § 6.5.5.3).
 
+use agent::token::TokenError;
 use agent::token::protocol::{Bytes, State};
 use ctap_hid_fido2::FidoKeyHid;
 
@@ -40,13 +41,22 @@ impl Info {
         self.extensions.iter().any(|extension| extension == name)
     }
 
+    /// To be called before the library is given a PIN. Tokens without one differ in what they answer.
+    pub(super) fn prepare_for_pin(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
+        match self.option("clientPin") {
+            Some(true) => self.choose_pin_protocol(key),
+            Some(false) => Err(Trouble::Known(TokenError::PinNotSet, "the token has no PIN yet")),
+            None => Err(Trouble::Known(TokenError::Unsupported, "the token takes no PIN")),
+        }
+    }
+
     /// Lets the library speak the newest PIN/UV auth protocol that both know; its own choice is the first, always. A token
     /// of CTAP 2.0 names none and knows the first.
-    pub(super) fn choose_pin_protocol(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
+    fn choose_pin_protocol(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
         key.pin_protocol_version = match &self.pin_protocols {
             known if known.contains(&2) => 2,
             known if known.contains(&1) || known.is_empty() => 1,
-            _ => return Err(Trouble::Unsupported("the token knows neither PIN protocol 1 nor 2")),
+            _ => return Err(Trouble::Known(TokenError::Unsupported, "the token knows neither PIN protocol 1 nor 2")),
         };
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! authenticatorCredentialManagement (CTAP 2.1 § 6.8): the resident credentials made for SSH.
 
+use agent::token::TokenError;
 use agent::token::protocol::{Bytes, Pin, ResidentCredential};
 use ctap_hid_fido2::FidoKeyHid;
 use ctap_hid_fido2::fidokey::credential_management::credential_management_params::{
@@ -12,7 +13,7 @@ use super::credential::public_key;
 use super::info::{CredentialManagement, Info, manages_credentials};
 use super::job;
 use crate::attempt::Job;
-use crate::failure::Trouble;
+use crate::failure::{Trouble, complain};
 
 /// NO_CREDENTIALS, in the library's words.
 const NO_CREDENTIALS: &str = "0x2E CTAP2_ERR_NO_CREDENTIALS";
@@ -25,8 +26,9 @@ pub(crate) fn enumerate_credentials(path: &str, pin: Pin) -> Job<Vec<ResidentCre
 
 fn enumerate(key: &mut FidoKeyHid, pin: &str) -> Result<Vec<ResidentCredential>, Trouble> {
     let info = Info::get(key)?;
-    info.choose_pin_protocol(key)?;
-    let command = manages_credentials(&info).ok_or(Trouble::Unsupported("the token can't list its resident keys"))?;
+    info.prepare_for_pin(key)?;
+    let command = manages_credentials(&info)
+        .ok_or(Trouble::Known(TokenError::Unsupported, "the token can't list its resident keys"))?;
     key.use_pre_credential_management = command == CredentialManagement::Preview;
     let parties = match key.credential_management_enumerate_rps(Some(pin)) {
         Err(error) if error.to_string().contains(NO_CREDENTIALS) => return Ok(Vec::new()),
@@ -47,7 +49,7 @@ fn is_ssh(party: &Rp) -> bool {
     let id = &party.public_key_credential_rp_entity.id;
     let whole = party.rpid_hash == *Sha256::digest(id);
     if id.starts_with("ssh:") && !whole {
-        eprintln!("sk-helper: a resident key's application is cut short, it is left out");
+        complain("a resident key's application is cut short, it is left out");
     }
     id.starts_with("ssh:") && whole
 }
