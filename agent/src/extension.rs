@@ -1,7 +1,7 @@
 //! The agent protocol's extensions (RFC 9987 § 3.8).
 
 use crate::session_binding::SessionBindings;
-use crate::wire::{self, WireError};
+use crate::wire;
 
 /// session-bind@openssh.com.
 const SESSION_BIND: &str = "session-bind@openssh.com";
@@ -25,13 +25,16 @@ pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings) -> 
 }
 
 fn bind(body: &[u8], bindings: &mut SessionBindings) -> Option<Vec<u8>> {
-    // "Attempted" is remembered before anything is parsed (ssh-agent.c, process_ext_session_bind).
-    bindings.note_attempt();
-    let bound = wire::decode_bind(body).map_err(|error: WireError| error.to_string()).and_then(|bind| {
-        bindings
+    let bound = match wire::decode_bind(body) {
+        Ok(bind) => bindings
             .bind(&bind.host_key, &bind.session_id, &bind.signature, bind.is_forwarding)
-            .map_err(|error| error.to_string())
-    });
+            .map_err(|error| error.to_string()),
+        Err(error) => {
+            // An attempt counts before it is understood (ssh-agent.c, process_ext_session_bind).
+            bindings.note_failure();
+            Err(error.to_string())
+        }
+    };
     match bound {
         Ok(()) => Some(vec![SUCCESS]),
         Err(error) => {

@@ -7,8 +7,8 @@ use crate::audit::record;
 use crate::identity::{self, Identity};
 use crate::payload::Payload;
 use crate::peer::Peer;
-use crate::policy::Route;
-use crate::prompt::visible;
+use crate::policy::{Path, Route};
+use crate::prompt::{name, visible};
 use crate::session_binding::SessionBindings;
 use crate::token::protocol::Device;
 
@@ -36,7 +36,7 @@ impl Occasion<'_> {
         let mut lines = vec![self.what(), format!("  {}", self.destination())];
         lines.push(format!("  asked by: {} [reported]", visible(&self.peer.describe())));
         let key = identity::fingerprint(&self.identity.public_key);
-        lines.push(format!("  key: {key} {}", visible(&self.identity.comment)));
+        lines.push(format!("  key: {key} {}", name(&self.identity.comment)));
         if let Some(token) = self.token {
             let doubt = if self.token_proven { "" } else { " [not proven to hold the key]" };
             lines.push(format!("  token: {}{doubt}", describe_device(token)));
@@ -46,10 +46,10 @@ impl Occasion<'_> {
 
     fn what(&self) -> String {
         match self.payload {
-            Payload::Userauth(login) => format!("Log in as {}", visible(&login.user)),
+            Payload::Userauth(login) => format!("Log in as {}", name(&login.user)),
             Payload::SshSig { namespace } if namespace == "git" => "Sign a git commit or tag".into(),
-            Payload::SshSig { namespace } => format!("Sign a message or file (namespace {})", visible(namespace)),
-            Payload::Certificate { kind } => format!("Issue a certificate ({})", visible(kind)),
+            Payload::SshSig { namespace } => format!("Sign a message or file (namespace {})", name(namespace)),
+            Payload::Certificate { kind } => format!("Issue a certificate ({})", name(kind)),
             Payload::Opaque => "Sign unknown data".into(),
         }
     }
@@ -57,24 +57,30 @@ impl Occasion<'_> {
     /// Where the signature goes, as far as that is proven.
     #[must_use]
     pub fn destination(&self) -> String {
-        let hops = self.route.through().iter().map(|key| host_fingerprint(key)).collect::<Vec<_>>().join(", then ");
         match self.route {
             Route::Proven { host_key, through } if through.is_empty() => {
                 format!("on the host with key {} [verified]", host_fingerprint(host_key))
             }
-            Route::Proven { host_key, .. } => {
+            Route::Proven { host_key, through } => {
                 format!(
-                    "on the host with key {} [verified], forwarded through {hops} [verified]",
-                    host_fingerprint(host_key)
+                    "on the host with key {} [verified], forwarded {}",
+                    host_fingerprint(host_key),
+                    describe_path(through)
                 )
             }
-            Route::NotProven { .. } => format!("through {hops} [verified], destination not proven"),
+            Route::NotProven { through } => format!("{}, destination not proven", describe_path(through)),
             Route::Unbound => match self.payload {
-                Payload::Userauth(_) => "asked on this machine, destination not proven".into(),
-                _ => "asked on this machine".into(),
+                Payload::Userauth(_) => "asked on this machine [reported], destination not proven".into(),
+                _ => "asked on this machine [reported]".into(),
             },
         }
     }
+}
+
+fn describe_path(path: &Path) -> String {
+    let hosts = path.hosts.iter().map(|key| format!("{} [verified]", host_fingerprint(key)));
+    let unverified = path.unverified.then(|| "a host whose key could not be verified".to_owned());
+    format!("through {}", hosts.chain(unverified).collect::<Vec<_>>().join(", then "))
 }
 
 /// A token as a person recognises it.
@@ -109,11 +115,11 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
         application: identity::application(key).map(ToOwned::to_owned),
         meaning: match payload {
             Payload::Userauth(login) => record::Meaning::Login {
-                user: login.user.clone(),
+                user: bounded(&login.user),
                 host_key: login.host_key.as_deref().map(host_fingerprint),
             },
-            Payload::SshSig { namespace } => record::Meaning::Signature { namespace: namespace.clone() },
-            Payload::Certificate { kind } => record::Meaning::Certificate { certificate: kind.clone() },
+            Payload::SshSig { namespace } => record::Meaning::Signature { namespace: bounded(namespace) },
+            Payload::Certificate { kind } => record::Meaning::Certificate { certificate: bounded(kind) },
             Payload::Opaque => record::Meaning::Opaque,
         },
         bindings: bindings
@@ -126,10 +132,26 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
     }
 }
 
+/// A name that a client chose, for the audit log: whole where it is of a sensible length, else cut, with its length and
+/// hash. A stranger must not be able to fill the disk with it.
+fn bounded(text: &str) -> String {
+    use ssh_key::sha2::{Digest, Sha256};
+    const LONGEST: usize = 256;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(LONGEST / 4).collect();
+    format!("{head}… ({} bytes, SHA-256 {:x})", text.len(), Sha256::digest(text))
+}
+
 /// A client, for the audit log.
 #[must_use]
 pub fn audit_peer(peer: &Peer) -> record::Peer {
-    record::Peer { pid: peer.pid, uid: peer.uid, programs: peer.processes.iter().map(|p| p.name()).collect() }
+    record::Peer {
+        pid: peer.pid,
+        uid: peer.uid,
+        programs: peer.processes.iter().map(|process| bounded(&process.name())).collect(),
+    }
 }
 
 /// A token, for the audit log.

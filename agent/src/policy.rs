@@ -100,24 +100,30 @@ pub enum Route {
     Proven {
         /// The host's public key, plain or certificate.
         host_key: Vec<u8>,
-        /// The host keys of the forwarding hosts before it, the nearest first.
-        through: Vec<Vec<u8>>,
+        /// The forwarding hosts before it.
+        through: Path,
     },
     /// Somewhere behind forwarding hosts.
     NotProven {
-        /// Their host keys, the nearest first.
-        through: Vec<Vec<u8>>,
+        /// These.
+        through: Path,
     },
 }
 
-impl Route {
-    /// The host keys of the forwarding hosts, the nearest first; empty for a local request.
+/// The forwarding hosts that a request came through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Path {
+    /// Their host keys, the nearest first.
+    pub hosts: Vec<Vec<u8>>,
+    /// Whether there may be another one, whose binding failed.
+    pub unverified: bool,
+}
+
+impl Path {
+    /// Whether the request comes from this machine.
     #[must_use]
-    pub fn through(&self) -> &[Vec<u8>] {
-        match self {
-            Self::Unbound => &[],
-            Self::Proven { through, .. } | Self::NotProven { through } => through,
-        }
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && !self.unverified
     }
 }
 
@@ -169,17 +175,14 @@ fn requirements(identity: &Identity) -> Requirements {
 
 /// Follows the bindings to where the signature goes, and refuses what contradicts them.
 fn route(question: &Question<'_>, settings: Settings) -> Result<Route, Denial> {
-    let Some(last) = question.bindings.last() else {
-        return Ok(Route::Unbound);
-    };
     let login = match question.payload {
         Payload::Userauth(login) => Some(login),
         _ => None,
     };
-    if last.is_forwarding {
-        behind_forwarding_host(question.bindings, login, settings)
-    } else {
-        at_authenticating_host(question.bindings, last, login)
+    match question.bindings.last() {
+        Some(last) if !last.is_forwarding => at_authenticating_host(question.bindings, last, login),
+        None if !question.bindings.attempt_failed() => Ok(Route::Unbound),
+        _ => behind_forwarding_host(question.bindings, login, settings),
     }
 }
 
@@ -196,8 +199,8 @@ fn at_authenticating_host(
     if login.host_key.as_ref().is_some_and(|key| *key != last.host_key) {
         return Err(Denial::plain(Code::HostKeyMismatch));
     }
-    let mut through = host_keys(bindings);
-    through.pop();
+    let mut through = path(bindings);
+    through.hosts.pop();
     // ssh-agent.c asks for a hostbound login behind a hop for constrained keys only; without it the host is proven all
     // the same, by its signature over the session that the login names.
     Ok(Route::Proven { host_key: last.host_key.clone(), through })
@@ -213,13 +216,14 @@ fn behind_forwarding_host(
         return Err(Denial::plain(Code::SessionReplayed));
     }
     match settings.unbound_hop {
-        UnboundHop::Allow => Ok(Route::NotProven { through: host_keys(bindings) }),
+        UnboundHop::Allow => Ok(Route::NotProven { through: path(bindings) }),
         UnboundHop::Deny => Err(Denial::plain(Code::UnboundHop)),
     }
 }
 
-fn host_keys(bindings: &SessionBindings) -> Vec<Vec<u8>> {
-    bindings.iter().map(|binding| binding.host_key.clone()).collect()
+fn path(bindings: &SessionBindings) -> Path {
+    let hosts = bindings.iter().map(|binding| binding.host_key.clone()).collect();
+    Path { hosts, unverified: bindings.attempt_failed() }
 }
 
 #[cfg(test)]
@@ -290,16 +294,24 @@ mod tests {
         let local = SessionBindings::default();
         let direct = bound(&[(&device, b"device", false)]);
         let through = bound(&[(&jump, b"jump", true), (&device, b"device", false)]);
+        let mut failed = SessionBindings::default();
+        failed.note_failure();
+        let mut failed_then_bound = direct.clone();
+        failed_then_bound.note_failure();
         let open = bound(&[(&jump, b"jump", true)]);
-        let to_device =
-            |through: &[Vec<u8>]| Ok(Route::Proven { host_key: device_key.clone(), through: through.to_vec() });
-        let not_proven = || Ok(Route::NotProven { through: vec![jump_key.clone()] });
+        let to_device = |hosts: &[Vec<u8>], unverified| {
+            let through = Path { hosts: hosts.to_vec(), unverified };
+            Ok(Route::Proven { host_key: device_key.clone(), through })
+        };
+        let not_proven = |hosts: &[Vec<u8>], unverified| {
+            Ok(Route::NotProven { through: Path { hosts: hosts.to_vec(), unverified } })
+        };
 
         let cases = [
             ("local login", login(b"any", None), &local, ALLOW, Ok(Route::Unbound)),
             ("local signature", sshsig(), &local, DENY, Ok(Route::Unbound)),
-            ("bound login", login(b"device", None), &direct, ALLOW, to_device(&[])),
-            ("bound, hostbound", login(b"device", Some(device_key.clone())), &direct, ALLOW, to_device(&[])),
+            ("bound login", login(b"device", None), &direct, ALLOW, to_device(&[], false)),
+            ("bound, hostbound", login(b"device", Some(device_key.clone())), &direct, ALLOW, to_device(&[], false)),
             (
                 "bound, another host",
                 login(b"device", Some(jump_key.clone())),
@@ -309,13 +321,28 @@ mod tests {
             ),
             ("bound, another session", login(b"other", None), &direct, ALLOW, Err(Code::SessionMismatch)),
             ("bound, no login", sshsig(), &direct, ALLOW, Err(Code::SessionMismatch)),
-            ("through a jump host", login(b"device", None), &through, DENY, to_device(std::slice::from_ref(&jump_key))),
+            (
+                "through a jump host",
+                login(b"device", None),
+                &through,
+                DENY,
+                to_device(std::slice::from_ref(&jump_key), false),
+            ),
             ("the jump host's own session, after", login(b"jump", None), &through, ALLOW, Err(Code::SessionMismatch)),
             ("the jump host's own session", login(b"jump", None), &open, ALLOW, Err(Code::SessionReplayed)),
-            ("a client without session-bind", login(b"device", None), &open, ALLOW, not_proven()),
+            (
+                "a client without session-bind",
+                login(b"device", None),
+                &open,
+                ALLOW,
+                not_proven(std::slice::from_ref(&jump_key), false),
+            ),
             ("the same, denied", login(b"device", None), &open, DENY, Err(Code::UnboundHop)),
-            ("signature over forwarding", sshsig(), &open, ALLOW, not_proven()),
+            ("signature over forwarding", sshsig(), &open, ALLOW, not_proven(std::slice::from_ref(&jump_key), false)),
             ("the same, denied", sshsig(), &open, DENY, Err(Code::UnboundHop)),
+            ("a binding that failed", login(b"any", None), &failed, ALLOW, not_proven(&[], true)),
+            ("the same, denied", login(b"any", None), &failed, DENY, Err(Code::UnboundHop)),
+            ("failed, then bound", login(b"device", None), &failed_then_bound, DENY, to_device(&[], true)),
             ("opaque", Payload::Opaque, &local, ALLOW, Err(Code::OpaqueData)),
             ("certificate", Payload::Certificate { kind: "x".into() }, &local, ALLOW, Err(Code::OpaqueData)),
         ];
@@ -328,7 +355,7 @@ mod tests {
     fn a_stranger_manages_no_keys() {
         let (jump, device) = (host(), host());
         let mut failed = SessionBindings::default();
-        failed.note_attempt();
+        failed.note_failure();
         for (what, bindings, allowed) in [
             ("local", SessionBindings::default(), true),
             ("bound for a login", bound(&[(&device, b"device", false)]), true),

@@ -30,7 +30,7 @@ pub struct SessionBinding {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionBindings {
     bindings: Vec<SessionBinding>,
-    attempted: bool,
+    failed: bool,
 }
 
 /// Why a binding is refused.
@@ -68,7 +68,18 @@ impl SessionBindings {
         signature: &[u8],
         is_forwarding: bool,
     ) -> Result<(), BindError> {
-        self.attempted = true;
+        let bound = self.append(host_key, session_id, signature, is_forwarding);
+        self.failed |= bound.is_err();
+        bound
+    }
+
+    fn append(
+        &mut self,
+        host_key: &[u8],
+        session_id: &[u8],
+        signature: &[u8],
+        is_forwarding: bool,
+    ) -> Result<(), BindError> {
         if session_id.is_empty() || session_id.len() > MAX_SESSION_ID {
             return Err(BindError::SessionId);
         }
@@ -99,14 +110,15 @@ impl SessionBindings {
     }
 
     /// Remembers an attempt whose message could not even be parsed.
-    pub fn note_attempt(&mut self) {
-        self.attempted = true;
+    pub fn note_failure(&mut self) {
+        self.failed = true;
     }
 
-    /// Whether binding was tried and never succeeded.
+    /// Whether any binding failed. ssh goes on without it (a host key it likes and we can't verify is enough), so there
+    /// may be a host on the way that is not among the bindings; what is bound later does not change that.
     #[must_use]
     pub fn attempt_failed(&self) -> bool {
-        self.attempted && self.bindings.is_empty()
+        self.failed
     }
 
     /// The binding that says where the connection ends now.
@@ -201,7 +213,7 @@ mod tests {
         assert_eq!(refused, Err(BindError::Signature));
         assert!(path.attempt_failed());
         bind(&mut path, &host, b"session", false).unwrap();
-        assert!(!path.attempt_failed());
+        assert!(path.attempt_failed(), "a later binding does not say which host the first one was for");
     }
 
     #[test]

@@ -45,12 +45,13 @@ impl<'a> Trail<'a> {
                 Ok(assertion)
             }
             Err(denial) => {
-                tracing::warn!(code = denial.code.as_str(), key = self.subject.key, "refused: {denial}");
+                let key = self.subject.key.clone();
                 let subject = (!self.intent_written).then_some(self.subject);
                 let outcome = Outcome::Refused { denial: denial.clone(), subject };
                 if let Err(error) = self.log.outcome(self.request, outcome).await {
                     tracing::error!(%error, "the refusal can't be recorded");
                 }
+                tracing::warn!(code = denial.code.as_str(), key, "refused: {denial}");
                 Err(denial)
             }
         }

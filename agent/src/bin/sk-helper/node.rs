@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use agent::token::TokenError;
 use agent::token::protocol::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::failure::failure;
 
@@ -50,9 +50,10 @@ impl Node {
         let mut reports = Vec::new();
         loop {
             let mut poll_fd = [PollFd::new(&self.0, PollFlags::IN)];
-            poll(&mut poll_fd, Some(&Timespec::default()))?;
+            retry_on_intr(|| poll(&mut poll_fd, Some(&Timespec::default())))?;
             let ready = poll_fd[0].revents();
-            // Asked first: read reports the end of a device in some kernels only when it blocks (hidapi's hid_read_timeout).
+            // Asked first: with some kernels, read tells that a device is gone only when it blocks (so hidapi's
+            // hid_read_timeout).
             if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
                 return Err(io::ErrorKind::NotConnected.into());
             }

@@ -35,7 +35,7 @@ pub(crate) type Outcome<T> = thread::Result<Result<T, Trouble>>;
 pub(crate) fn judge<T>(outcome: Outcome<T>, trace: &Trace, preceding: usize) -> Verdict<T> {
     let trouble = match outcome {
         Ok(Ok(answer)) if trace.answered > preceding => return Verdict::Answer(answer),
-        Ok(Ok(_)) => Trouble::Nonsense("the answer came on another channel"),
+        Ok(Ok(_)) => Trouble::Nonsense("no such answer came on our channel"),
         Ok(Err(trouble)) => trouble,
         Err(_) => Trouble::Nonsense(PANIC),
     };
