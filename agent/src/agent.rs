@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
 use crate::audit::record::RequestId;
-use crate::keystore::Keystore;
+use crate::keystore::{Keystore, KeystoreError};
 use crate::policy;
 use crate::prompt::Chain;
 use crate::token::Authenticator;
@@ -78,6 +78,19 @@ impl Agent {
             tokens: Mutex::new(()),
             requests: AtomicU64::new(0),
         }
+    }
+
+    /// Changes the keystore, away from the daemon's own thread: the list of kept keys is a file under a lock.
+    ///
+    /// # Errors
+    /// When the list can't be written; the keys in memory are changed all the same.
+    pub async fn change_keys<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Keystore) -> Result<T, KeystoreError> + Send + 'static,
+    ) -> Result<T, KeystoreError> {
+        let keystore = Arc::clone(&self.keystore);
+        let changed = tokio::task::spawn_blocking(move || change(&keystore)).await;
+        changed.unwrap_or_else(|panic| Err(KeystoreError::unfinished(panic)))
     }
 
     /// A number for a request, unique in this run.

@@ -51,8 +51,15 @@ impl Config {
             Err(error) => return Err(error).with_context(|| format!("{} can't be read", path.display())),
         };
         let config: Self = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
-        if config.limits.touch_seconds.is_some_and(|seconds| !(1..=44).contains(&seconds)) {
-            bail!("{}: limits.touch_seconds has to be between 1 and 44", path.display());
+        let LimitsConfig { prompt_seconds, touch_seconds, request_seconds } = config.limits;
+        for (name, seconds, most) in [
+            ("prompt_seconds", prompt_seconds, 3600),
+            ("touch_seconds", touch_seconds, 44),
+            ("request_seconds", request_seconds, 3600),
+        ] {
+            if seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
+                bail!("{}: limits.{name} has to be between 1 and {most}", path.display());
+            }
         }
         Ok(config)
     }
@@ -205,6 +212,7 @@ mod tests {
             ("unbound_hops = \"deny\"\n", false),
             ("[limits]\ntouch_seconds = 45\n", false),
             ("[limits]\ntouch = 5\n", false),
+            ("[limits]\nrequest_seconds = 18446744073709551615\n", false),
         ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Config::load(&path).is_ok(), good, "{text}");

@@ -8,7 +8,7 @@ use ssh_key::public::KeyData;
 use crate::constraint::Constraints;
 
 /// A key this agent offers and signs with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The public key, FIDO application included.
     pub public_key: KeyData,
@@ -21,7 +21,7 @@ pub struct Identity {
 }
 
 /// Where an identity's key handle is to be had.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
     /// Here.
     Credential(Credential),

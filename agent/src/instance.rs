@@ -47,7 +47,9 @@ impl Instance {
         let helper = helper_program(config)?;
         let audit = FileLog::open(&paths.audit_log()).context("the audit log can't be opened")?;
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
-        for folder in [paths.control.parent(), default_folder(&paths)].into_iter().flatten() {
+        // The folder above as well: who may write there could put another in our folder's place.
+        let runtime = paths.control.parent();
+        for folder in [runtime.and_then(Path::parent), runtime].into_iter().flatten() {
             private_folder(folder)?;
         }
         let socket = Socket::bind(&paths.socket)?;
@@ -96,12 +98,6 @@ impl Instance {
         self.agent.audit.act(Act::Stop).await?;
         Ok(())
     }
-}
-
-/// The folder of the agent's own socket is ours to make only where it is the default one.
-fn default_folder(paths: &Paths) -> Option<&Path> {
-    let folder = paths.socket.parent()?;
-    (paths.control.parent() == Some(folder)).then_some(folder)
 }
 
 /// Makes a folder that only this user may enter, or checks that it is one.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ssh_key::public::KeyData;
 
-use crate::identity::{Credential, Holder, Identity};
+use crate::identity::{Credential, Holder, Identity, fingerprint};
 use file::KeyFileError;
 use kept::KeptKeys;
 
@@ -33,6 +33,13 @@ pub struct KeystoreError {
     pub source: std::io::Error,
 }
 
+impl KeystoreError {
+    /// For a change that was not carried through.
+    pub(crate) fn unfinished(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { path: "the list of kept keys".into(), source: std::io::Error::other(reason) }
+    }
+}
+
 impl Keystore {
     /// Takes up the keys listed below `state`. A key file that can't be read is passed over with a warning, and stays on
     /// the list: its disk may be plugged in again.
@@ -42,10 +49,12 @@ impl Keystore {
     pub fn open(state: &Path) -> Result<Self, KeystoreError> {
         let kept = KeptKeys::below(state);
         let mut identities = Vec::new();
-        for path in kept.paths()? {
-            match file::read(&path) {
-                Ok(identity) => identities.push(identity),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "a kept key can't be read"),
+        for entry in kept.entries()? {
+            let path = entry.path.display();
+            match file::read(&entry.path) {
+                Ok(identity) if fingerprint(&identity.public_key) == entry.key => identities.push(identity),
+                Ok(_) => tracing::warn!(%path, "a kept key's file holds another key now, and is passed over"),
+                Err(error) => tracing::warn!(%path, %error, "a kept key can't be read"),
             }
         }
         Ok(Self { identities: Mutex::new(identities), kept })
@@ -66,12 +75,14 @@ impl Keystore {
     }
 
     /// Adds an identity, or replaces the one with the same key, its comment and constraints too. With `path`, the file it
-    /// came from, an unconstrained one is there again after a restart.
+    /// came from, an unconstrained one is there again after a restart; a constrained one is not, even if it was kept
+    /// before, or it would come back without its constraints. Reads and writes the list's file: not for the daemon's own
+    /// thread.
     ///
     /// # Errors
     /// When the list of kept keys can't be written. The identity is added all the same.
     pub fn add(&self, identity: Identity, path: Option<PathBuf>) -> Result<(), KeystoreError> {
-        let keep = path.filter(|_| identity.constraints.is_empty());
+        let constrained = !identity.constraints.is_empty();
         let key = identity.public_key.clone();
         {
             let mut identities = self.identities();
@@ -80,7 +91,8 @@ impl Keystore {
                 None => identities.push(identity),
             }
         }
-        match keep {
+        match path {
+            _ if constrained => self.kept.remove(&key),
             Some(path) => self.kept.add(path, &key),
             None => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! The agent's socket: who may connect, how messages are framed, and what happens when a client hangs up.
 
+use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use crate::session::Session;
 
 /// The longest message, in bytes (ssh-agent.c AGENT_MAX_LEN).
 const LONGEST_FRAME: usize = 256 * 1024;
+
+/// How many messages a client may send ahead of their answers. OpenSSH's programs wait for each; whoever sends more is
+/// hung up on, since behind messages that are not read its own hang-up can't be seen.
+const MOST_AHEAD: usize = 16;
 
 /// How long no connection is accepted after accepting failed, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -107,8 +112,8 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 fn authorized_peer(stream: &UnixStream) -> Option<Peer> {
     let credentials = stream.peer_cred().ok()?;
     let ours = rustix::process::geteuid().as_raw();
-    let peer = process_table::peer(credentials.uid(), credentials.pid().unwrap_or_default());
-    (credentials.uid() == ours).then_some(peer)
+    let peer = || process_table::peer(credentials.uid(), credentials.pid().unwrap_or_default());
+    (credentials.uid() == ours).then(peer)
 }
 
 /// Serves clients until `stop`. Requests that are under way then are ended, with their outcome on record.
@@ -132,9 +137,9 @@ async fn converse(stream: UnixStream, mut session: Session, client: Cancellation
     let (read, write) = stream.into_split();
     let mut frames = FramedRead::new(read, codec());
     let mut answers = FramedWrite::new(write, codec());
-    let mut next = None;
+    let mut ahead = VecDeque::new();
     while !client.is_cancelled() {
-        let frame = match next.take() {
+        let frame = match ahead.pop_front() {
             Some(frame) => frame,
             None => tokio::select! {
                 () = client.cancelled() => return,
@@ -152,11 +157,11 @@ async fn converse(stream: UnixStream, mut session: Session, client: Cancellation
                 tokio::select! {
                     biased;
                     answer = &mut work => break answer,
-                    frame = frames.next(), if next.is_none() => {
-                        if !matches!(frame, Some(Ok(_))) {
+                    frame = frames.next(), if !client.is_cancelled() => {
+                        if !matches!(frame, Some(Ok(_))) || ahead.len() == MOST_AHEAD {
                             client.cancel();
                         }
-                        next = Some(frame);
+                        ahead.push_back(frame);
                     }
                 }
             }

@@ -1,9 +1,12 @@
 //! The agent's command line: ssh-agent's.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::time::Duration;
 
 use agent::config::{Config, Paths};
 use agent::instance::Instance;
@@ -13,6 +16,9 @@ use clap::Parser;
 
 /// Wrong usage, where clap would exit with 2, which here means "agent unreachable" (as with ssh-add).
 const USAGE: u8 = 64;
+
+/// How long work that can't be interrupted may go on when the agent ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// An SSH agent for FIDO2 tokens.
 #[derive(Debug, Parser)]
@@ -65,28 +71,44 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let paths = Paths::find(arguments.address.as_deref())?;
     if arguments.announce {
+        let messages = paths.messages();
         return serve(paths, || {
             println!();
-            let _ = std::io::stdout().flush();
+            std::io::stdout().flush()?;
+            leave_terminal(&messages)
         });
     }
     if arguments.foreground || arguments.debug {
         let line = shell.set("SSH_AUTH_SOCK", &paths.socket.display().to_string());
-        return serve(paths, || println!("{line}"));
+        return serve(paths, || {
+            println!("{line}");
+            Ok(())
+        });
     }
     start_in_background(&paths, shell)
 }
 
-fn serve(paths: Paths, ready: impl FnOnce()) -> anyhow::Result<()> {
+fn serve(paths: Paths, ready: impl FnOnce() -> std::io::Result<()>) -> anyhow::Result<()> {
     hardening::keep_memory_private().context("the agent's memory can't be kept private")?;
     logging::start();
     let config = Config::load(&paths.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let instance = Instance::start(paths, &config)?;
-        ready();
+        ready()?;
         instance.serve().await
-    })
+    });
+    // A key file that is slow to open, or a disk that hangs, must not keep the agent from ending.
+    runtime.shutdown_timeout(FAREWELL);
+    served
+}
+
+/// Once whoever started it has gone, a background agent writes its messages to a file.
+fn leave_terminal(messages: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(messages)?;
+    rustix::stdio::dup2_stdout(&file)?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
 }
 
 /// Starts this program again as the agent, and waits until it listens. Forking would be unsound with threads about.
@@ -113,7 +135,8 @@ fn start_in_background(paths: &Paths, shell: Shell) -> anyhow::Result<()> {
 
 fn kill(shell: Shell) -> anyhow::Result<()> {
     let text = config::agent_in_environment().context("SSH_AGENT_PID is not set, so there is no agent to end")?;
-    let pid = text.parse().ok().and_then(rustix::process::Pid::from_raw);
+    // 1 is the system's, and negative numbers are groups of processes.
+    let pid = text.parse().ok().filter(|pid| *pid > 1).and_then(rustix::process::Pid::from_raw);
     let pid = pid.with_context(|| format!("SSH_AGENT_PID is \"{text}\", which is no process id"))?;
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).with_context(|| format!("agent {text}"))?;
     println!("{}", shell.unset("SSH_AUTH_SOCK"));

@@ -68,7 +68,7 @@ impl Management<'_> {
                 let (path, key) = (path.clone(), identity.public_key.clone());
                 move || file::read_credential(&path, &key, passphrase.expose_secret().as_bytes())
             });
-            let credential = opening.await.map_err(|_| Denial::plain(Code::KeyFile))?;
+            let credential = patience.wait(opening).await?.map_err(|_| Denial::plain(Code::KeyFile))?;
             identity.holder = Holder::Credential(credential.map_err(|error| error.denial(&path))?);
         }
         let from = path.display().to_string();
@@ -105,7 +105,7 @@ impl Management<'_> {
         let added =
             AddedKey { fingerprint: identity::fingerprint(&identity.public_key), comment: identity.comment.clone() };
         record(self.agent, Act::Add { key: added.fingerprint.clone(), from }).await?;
-        if let Err(error) = self.agent.keystore.add(identity, path) {
+        if let Err(error) = self.agent.change_keys(move |keys| keys.add(identity, path)).await {
             tracing::warn!(%error, "the key is held now, but not kept for the next start");
         }
         Ok(added)

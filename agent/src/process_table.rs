@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::peer::{Peer, Process};
 
 /// How many generations are looked at: ssh, its shell, a multiplexer, a terminal, a session.
 const GENERATIONS: usize = 8;
+
+/// How much of a command line is kept for each process of each connection, in bytes.
+const MOST_ARGUMENTS: u64 = 4096;
 
 /// The client with this process id, and its parents.
 pub(crate) fn peer(uid: u32, pid: i32) -> Peer {
@@ -21,7 +25,10 @@ pub(crate) fn peer(uid: u32, pid: i32) -> Peer {
 }
 
 fn process(pid: i32) -> Process {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut arguments = Vec::new();
+    if let Ok(file) = fs::File::open(format!("/proc/{pid}/cmdline")) {
+        let _ = file.take(MOST_ARGUMENTS).read_to_end(&mut arguments);
+    }
     let split = arguments.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
     Process {
         pid,

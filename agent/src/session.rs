@@ -7,6 +7,7 @@ use ssh_agent_lib::error::AgentError;
 use ssh_agent_lib::proto::{Identity as Listed, PublicCredential, RemoveIdentity, Response, SignRequest};
 use ssh_encoding::Encode;
 use ssh_key::Signature;
+use ssh_key::public::KeyData;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, since_boot};
@@ -15,7 +16,7 @@ use crate::constraint::Constraints;
 use crate::denial::{Code, Denial};
 use crate::extension;
 use crate::identity::{self, Holder, Identity};
-use crate::keystore::file;
+use crate::keystore::{Keystore, KeystoreError, file};
 use crate::peer::Peer;
 use crate::policy;
 use crate::session_binding::SessionBindings;
@@ -25,18 +26,23 @@ use crate::wire::{self, Addition, Incoming};
 /// SSH_AGENT_FAILURE. It carries no reason: that goes to the prompt, the audit log and the agent's messages.
 const FAILURE: u8 = 5;
 
+/// The most refused signatures of a connection. Each leaves a record, and a stranger must not fill the disk with them;
+/// ssh tries each key of the agent once.
+const MOST_REFUSALS: u32 = 64;
+
 /// A client's session.
 pub(crate) struct Session {
     agent: Arc<Agent>,
     peer: Peer,
     bindings: SessionBindings,
     client: CancellationToken,
+    refused: u32,
 }
 
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, client: CancellationToken) -> Self {
-        Self { agent, peer, bindings: SessionBindings::default(), client }
+        Self { agent, peer, bindings: SessionBindings::default(), client, refused: 0 }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
@@ -81,11 +87,24 @@ impl Session {
             holder: Holder::Credential(credential),
             constraints: Constraints { confirm, expires_at },
         };
-        let path = file::find(&identity.public_key, self.peer.processes.first(), self.agent.home.as_deref());
+        let finding = tokio::task::spawn_blocking({
+            let (key, home) = (identity.public_key.clone(), self.agent.home.clone());
+            let client = self.peer.processes.first().cloned();
+            move || file::find(&key, client.as_ref(), home.as_deref())
+        });
+        let path = finding.await.ok().flatten();
         let from = path.as_ref().map_or_else(|| self.peer.describe(), |path| path.display().to_string());
         let act = Act::Add { key: identity::fingerprint(&identity.public_key), from };
         self.record(act).await?;
-        self.agent.keystore.add(identity, path).map_err(AgentError::other)
+        self.change_keys(move |keys| keys.add(identity, path)).await;
+        Ok(())
+    }
+
+    /// Changes the keys. What can't be written to the list of kept keys holds until the agent ends, and is said.
+    async fn change_keys(&self, change: impl FnOnce(&Keystore) -> Result<(), KeystoreError> + Send + 'static) {
+        if let Err(error) = self.agent.change_keys(change).await {
+            tracing::error!(%error, "this change does not outlast the agent");
+        }
     }
 
     async fn may_manage(&self, request: &str) -> Result<(), AgentError> {
@@ -122,33 +141,46 @@ impl Protocol for Session {
         let mut key_blob = Vec::new();
         request.credential.encode(&mut key_blob).map_err(AgentError::other)?;
         let request = sign::Request {
-            key: key_of(&request.credential),
+            key: plain_key(request.credential)?,
             key_blob,
             data: request.data,
             bindings: self.bindings.clone(),
             peer: self.peer.clone(),
         };
-        sign::sign(&self.agent, &request, &self.client).await.map_err(|_| AgentError::Failure)
+        let signed = sign::sign(&self.agent, &request, &self.client).await;
+        if signed.is_err() {
+            self.refused += 1;
+            if self.refused == MOST_REFUSALS {
+                tracing::warn!("a connection is closed after {MOST_REFUSALS} refusals");
+                self.client.cancel();
+            }
+        }
+        signed.map_err(|_| AgentError::Failure)
     }
 
     async fn remove_identity(&mut self, identity: RemoveIdentity) -> Result<(), AgentError> {
         self.may_manage("remove").await?;
-        let key = key_of(&identity.credential);
+        let key = plain_key(identity.credential)?;
         if self.agent.keystore.find(&key).is_none() {
             return Err(AgentError::Failure);
         }
         self.record(Act::Remove { key: identity::fingerprint(&key) }).await?;
-        self.agent.keystore.remove(&key).map_err(AgentError::other)?;
+        self.change_keys(move |keys| keys.remove(&key).map(|_| ())).await;
         Ok(())
     }
 
     async fn remove_all_identities(&mut self) -> Result<(), AgentError> {
         self.may_manage("remove all").await?;
         self.record(Act::RemoveAll).await?;
-        self.agent.keystore.remove_all().map_err(AgentError::other)
+        self.change_keys(Keystore::remove_all).await;
+        Ok(())
     }
 }
 
-fn key_of(credential: &PublicCredential) -> ssh_key::public::KeyData {
-    credential.key_data().clone()
+/// The key a request names. A certificate is another identity than the key in it, and none can be added so far.
+fn plain_key(credential: PublicCredential) -> Result<KeyData, AgentError> {
+    match credential {
+        PublicCredential::Key(key) => Ok(key),
+        PublicCredential::Cert(_) => Err(AgentError::Failure),
+    }
 }

@@ -129,7 +129,7 @@ impl Signing<'_> {
             let path = path.clone();
             move || keystore.unlock(&identity, &path, passphrase.expose_secret().as_bytes())
         });
-        let unlocked = unlocking.await.map_err(|_| Denial::plain(Code::KeyFile))?;
+        let unlocked = patience.wait(unlocking).await?.map_err(|_| Denial::plain(Code::KeyFile))?;
         let identity = unlocked.map_err(|error| error.denial(&path))?;
         match &identity.holder {
             Holder::Credential(credential) => {
@@ -193,8 +193,8 @@ impl Asking<'_> {
             };
 
             // 10: minutes may have passed.
-            let held = self.agent().keystore.find(&self.signing.request.key);
-            permit = self.signing.authorize(&held.ok_or_else(|| Denial::plain(Code::KeyGone))?)?;
+            self.still_held()?;
+            permit = self.signing.authorize(self.identity)?;
 
             // 11: on record, or not at all.
             trail
@@ -211,6 +211,7 @@ impl Asking<'_> {
                 Ok(raw) => {
                     // 13: believed only now.
                     let assertion = self.verify(&raw, &permit)?;
+                    self.still_held()?;
                     return Ok(Signed { assertion, user_verification: tries.verification() });
                 }
                 Err(failure) => failure,
@@ -222,6 +223,12 @@ impl Asking<'_> {
                 Next::GiveUp(denial) => return Err(denial),
             }
         }
+    }
+
+    /// A key that was removed or replaced in the meantime, perhaps by one with more constraints, signs nothing.
+    fn still_held(&self) -> Result<(), Denial> {
+        let held = self.agent().keystore.find(&self.signing.request.key);
+        if held.as_ref() == Some(self.identity) { Ok(()) } else { Err(Denial::plain(Code::KeyGone)) }
     }
 
     async fn select(&self, exchange: &mut dyn Exchange, permit: &Permit) -> Result<Selected, Denial> {

@@ -31,6 +31,9 @@ const CONSTRAIN_CONFIRM: u8 = 2;
 /// SSH_AGENT_CONSTRAIN_EXTENSION.
 const CONSTRAIN_EXTENSION: u8 = 255;
 
+/// The longest comment that is kept, in characters: all of them have to fit into one list.
+const LONGEST_COMMENT: usize = 512;
+
 /// A request as this agent understands it.
 pub(crate) enum Incoming {
     /// Add a key.
@@ -88,7 +91,8 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
 fn addition(rest: &mut &[u8]) -> Result<Addition, WireError> {
     let algorithm = Algorithm::new(&text(rest)?)?;
     let key = KeypairData::decode_as(rest, algorithm)?;
-    Ok(Addition { key, comment: text(rest)?, confirm: false, lifetime: None })
+    let comment = text(rest)?.chars().take(LONGEST_COMMENT).collect();
+    Ok(Addition { key, comment, confirm: false, lifetime: None })
 }
 
 fn constraint(rest: &mut &[u8], addition: &mut Addition) -> Result<(), WireError> {

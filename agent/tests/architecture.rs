@@ -1,5 +1,7 @@
 //! The architecture's rules that a compiler does not know (README, "Architecture"), held against the source text.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
+
 use std::path::{Path, PathBuf};
 
 /// The daemon's sources, with their path below `src`.

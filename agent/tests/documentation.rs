@@ -1,5 +1,7 @@
 //! Documentation that is generated from the code, so that it can't fall behind.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,8 +23,11 @@ pub struct FileLog {
 struct State {
     file: File,
     sequence: u64,
-    /// A failed write or sync leaves the file's end unknown (a kernel may drop what it could not write), so nothing is
-    /// written behind it any more.
+    path: PathBuf,
+    /// A record was written in part only, for want of space perhaps: the next one begins on a line of its own.
+    torn: bool,
+    /// A failed sync leaves unknown what is on disk (a kernel drops pages that it could not write, and says so once), so
+    /// nothing is promised any more.
     broken: bool,
 }
 
@@ -45,7 +48,11 @@ impl FileLog {
 
     fn open_unsettled(path: &Path) -> std::io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        let state = State { file, sequence: 0, broken: false };
+        if let Some(folder) = path.parent() {
+            // Without this a new log's name may not outlive a crash.
+            File::open(folder)?.sync_all()?;
+        }
+        let state = State { file, sequence: 0, path: path.to_owned(), torn: false, broken: false };
         Ok(Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) })
     }
 
@@ -79,23 +86,33 @@ fn audit_error(path: &Path, source: std::io::Error) -> AuditError {
 impl State {
     fn append(&mut self, event: Event) -> std::io::Result<()> {
         if self.broken {
-            return Err(std::io::Error::other("an earlier record could not be written; start the agent again"));
+            return Err(std::io::Error::other("an earlier record may be lost; start the agent again"));
+        }
+        if self.torn {
+            // On a fresh descriptor: the old one may go on failing.
+            self.file = OpenOptions::new().append(true).open(&self.path)?;
+        }
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(std::io::Error::other("the log was removed; start the agent again"));
         }
         let record = Record {
             version: VERSION,
-            sequence: self.sequence + 1,
+            sequence: self.sequence.saturating_add(1),
             time: jiff::Timestamp::now(),
             agent_pid: std::process::id(),
             event,
         };
-        let mut line = serde_json::to_vec(&record)?;
+        let mut line = if self.torn { vec![b'\n'] } else { Vec::new() };
+        serde_json::to_writer(&mut line, &record)?;
         line.push(b'\n');
-        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => self.sequence += 1,
-            Err(_) => self.broken = true,
-        }
-        written
+        self.torn = true;
+        self.file.write_all(&line)?;
+        self.torn = false;
+        self.broken = true;
+        self.file.sync_data()?;
+        self.broken = false;
+        self.sequence = record.sequence;
+        Ok(())
     }
 }
 
@@ -220,12 +237,27 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_write_nothing_more_is_promised() {
-        let full = FileLog::open_unsettled(Path::new("/dev/full")).unwrap();
+    fn a_full_disk_refuses_until_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let log = FileLog::open(&path).unwrap();
+        log.state.lock().unwrap().file = OpenOptions::new().append(true).open("/dev/full").unwrap();
         runtime().block_on(async {
-            assert!(full.act(Act::Stop).await.is_err());
-            let second = full.act(Act::Stop).await.unwrap_err();
-            assert!(second.source.to_string().contains("earlier record"), "{second}");
+            assert!(log.act(Act::Stop).await.is_err());
+            log.act(Act::Stop).await.unwrap();
+        });
+        assert_eq!(records(&path).len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_was_removed_promises_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let log = FileLog::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        runtime().block_on(async {
+            let refused = log.act(Act::Stop).await.unwrap_err();
+            assert!(refused.source.to_string().contains("removed"), "{refused}");
         });
     }
 }

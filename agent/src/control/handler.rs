@@ -22,6 +22,9 @@ use crate::occasion;
 use crate::peer::Peer;
 use crate::prompt::attached::Terminal;
 
+/// How many events may wait for a client to read them. One that does not read is treated as one that is gone.
+const MOST_UNREAD: usize = 256;
+
 /// Serves clients until `stop`.
 pub async fn serve(
     socket: &Socket,
@@ -52,7 +55,7 @@ impl Connection {
     async fn serve(self, stream: UnixStream, client: CancellationToken) {
         let (read, write) = stream.into_split();
         let requests = SecretLines::new(read, MAX_LINE);
-        let (events, mut outbox) = mpsc::unbounded_channel::<Event>();
+        let (events, mut outbox) = mpsc::channel::<Event>(MOST_UNREAD);
         let writer = async move {
             let mut lines = FramedWrite::new(write, LinesCodec::new());
             while let Some(event) = outbox.recv().await {
@@ -64,7 +67,7 @@ impl Connection {
                 }
             }
         };
-        let _ = events.send(Event::Hello { version: VERSION, agent: env!("CARGO_PKG_VERSION").into() });
+        let _ = events.try_send(Event::Hello { version: VERSION, agent: env!("CARGO_PKG_VERSION").into() });
         let terminal = Terminal::new(events.clone());
         let conversation = self.converse(requests, events, terminal, &client);
         // The writer ends after the conversation has dropped its senders, the terminal's too, and everything was sent.
@@ -75,7 +78,7 @@ impl Connection {
     async fn converse(
         &self,
         mut requests: SecretLines<OwnedReadHalf>,
-        events: mpsc::UnboundedSender<Event>,
+        events: mpsc::Sender<Event>,
         terminal: Arc<Terminal>,
         client: &CancellationToken,
     ) {
@@ -90,7 +93,7 @@ impl Connection {
                 tracing::warn!(code = denial.code.as_str(), "a management request was refused: {denial}");
                 Event::Refused { denial }
             });
-            let _ = events.send(event);
+            let _ = events.try_send(event);
             if attached {
                 client.cancelled().await;
             }

@@ -1,11 +1,14 @@
 //! OpenSSH key files of FIDO tokens (OpenSSH PROTOCOL.key, PROTOCOL.u2f).
 
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use ssh_key::PrivateKey;
+use rustix::fs::OFlags;
 use ssh_key::private::KeypairData;
 use ssh_key::public::KeyData;
+use ssh_key::{Kdf, PrivateKey};
 use zeroize::Zeroizing;
 
 use crate::constraint::Constraints;
@@ -14,7 +17,10 @@ use crate::identity::{self, Credential, Holder, Identity, KeyHandle, SkFlags};
 use crate::peer::Process;
 
 /// The largest key file that is read, in bytes (OpenSSH's own bound is 1 MiB).
-const LARGEST_FILE: u64 = 64 * 1024;
+const LARGEST_FILE: usize = 64 * 1024;
+
+/// The most rounds of key derivation, some ten seconds of work. `ssh-keygen` takes 24 by default.
+const MOST_ROUNDS: u32 = 2000;
 
 /// Why a key file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +34,12 @@ pub enum KeyFileError {
     /// It holds a software key, not a FIDO token's.
     #[error("it holds a key that is not on a FIDO token")]
     NotOnToken,
+    /// It is a folder, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Its passphrase takes too long to try.
+    #[error("its passphrase takes {0} rounds to try, more than {MOST_ROUNDS}: lower them with `ssh-keygen -p -a`")]
+    TooSlow(u32),
     /// It is longer than a key file is.
     #[error("it is longer than any key file")]
     TooLong,
@@ -107,24 +119,35 @@ pub fn find(key: &KeyData, client: Option<&Process>, home: Option<&Path>) -> Opt
     let arguments = client.map(|process| process.arguments.clone()).unwrap_or_default();
     let given = arguments.into_iter().skip(1).filter_map(|argument| Some(directory.as_ref()?.join(argument)));
     let defaults = ["id_ed25519_sk", "id_ecdsa_sk"].iter().filter_map(|name| Some(home?.join(".ssh").join(name)));
-    given
-        .chain(defaults)
-        .find(|path| path.is_file() && read_private_key(path).is_ok_and(|found| found.public_key().key_data() == key))
+    given.chain(defaults).find(|path| read_private_key(path).is_ok_and(|found| found.public_key().key_data() == key))
 }
 
 fn read_private_key(path: &Path) -> Result<PrivateKey, KeyFileError> {
-    let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(KeyFileError::TooLong);
+    let key = PrivateKey::from_openssh(&*read_bounded(path)?)?;
+    match key.kdf() {
+        Kdf::Bcrypt { rounds, .. } if *rounds > MOST_ROUNDS => Err(KeyFileError::TooSlow(*rounds)),
+        _ => Ok(key),
     }
-    Ok(PrivateKey::from_openssh(&*text)?)
+}
+
+/// Reads a file, if it is one: not a pipe that never ends, nor a device that has no end.
+fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(KeyFileError::NotAFile);
+    }
+    // Large enough from the start: growing would leave copies of the key behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
+    file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > LARGEST_FILE { Err(KeyFileError::TooLong) } else { Ok(text) }
 }
 
 /// A protected file hides its comment; the public key beside it says it.
 fn comment_beside(path: &Path) -> String {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
-    let public = ssh_key::PublicKey::read_openssh_file(Path::new(&name));
-    public.map(|key| key.comment().to_owned()).unwrap_or_default()
+    let text = read_bounded(Path::new(&name)).ok().and_then(|text| String::from_utf8(text.to_vec()).ok());
+    let key = text.and_then(|text| ssh_key::PublicKey::from_openssh(&text).ok());
+    key.map(|key| key.comment().to_owned()).unwrap_or_default()
 }

@@ -23,9 +23,10 @@ struct List {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    path: PathBuf,
-    key: String,
+pub(super) struct Kept {
+    pub(super) path: PathBuf,
+    /// The key's fingerprint.
+    pub(super) key: String,
 }
 
 impl KeptKeys {
@@ -33,9 +34,8 @@ impl KeptKeys {
         Self { path: state.join("keys.json") }
     }
 
-    pub(super) fn paths(&self) -> Result<Vec<PathBuf>, KeystoreError> {
-        let list = self.read().map_err(|source| self.error(source))?;
-        Ok(list.keys.into_iter().map(|kept| kept.path).collect())
+    pub(super) fn entries(&self) -> Result<Vec<Kept>, KeystoreError> {
+        Ok(self.read().map_err(|source| self.error(source))?.keys)
     }
 
     pub(super) fn add(&self, path: PathBuf, key: &KeyData) -> Result<(), KeystoreError> {
@@ -91,7 +91,16 @@ impl KeptKeys {
 
     fn read(&self) -> io::Result<List> {
         match std::fs::read(&self.path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(list) => Ok(list),
+                Err(error) => {
+                    // An agent that does not start is worse than one that has to be given its keys again.
+                    let aside = self.path.with_extension("damaged");
+                    tracing::error!(%error, aside = %aside.display(), "the list of kept keys is damaged, and set aside");
+                    std::fs::rename(&self.path, aside)?;
+                    Ok(List::default())
+                }
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(List::default()),
             Err(error) => Err(error),
         }

@@ -13,7 +13,7 @@ use crate::control::{Event, QuestionKind};
 /// One terminal: the far end of a control connection.
 #[derive(Debug)]
 pub struct Terminal {
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::Sender<Event>,
     open: Mutex<Open>,
 }
 
@@ -26,7 +26,7 @@ struct Open {
 impl Terminal {
     /// A terminal whose prompts are sent to `events`.
     #[must_use]
-    pub fn new(events: mpsc::UnboundedSender<Event>) -> Arc<Self> {
+    pub fn new(events: mpsc::Sender<Event>) -> Arc<Self> {
         Arc::new(Self { events, open: Mutex::default() })
     }
 
@@ -52,10 +52,11 @@ impl Terminal {
         let id = self.next_id();
         let (sender, receiver) = oneshot::channel();
         self.open().questions.insert(id, sender);
-        let _withdraw = Withdraw { events: self.events.clone(), id };
+        let _withdraw = Withdraw { terminal: self, id };
         let lines = prompt.lines.clone();
         let question = Event::Question { id, kind, lines, question: prompt.question.clone() };
-        self.events.send(question).map_err(|_| PromptError::NoChannel("the attached terminal went away".into()))?;
+        let gone = || PromptError::NoChannel("the attached terminal went away, or does not read".into());
+        self.events.try_send(question).map_err(|_| gone())?;
         receiver.await.ok().flatten().ok_or(PromptError::Refused)
     }
 
@@ -65,22 +66,37 @@ impl Terminal {
     }
 }
 
-/// Takes a question or notice off the screen.
-struct Withdraw {
-    events: mpsc::UnboundedSender<Event>,
+/// Takes a question back, if it was not answered.
+struct Withdraw<'a> {
+    terminal: &'a Terminal,
     id: u64,
 }
 
-impl Drop for Withdraw {
+impl Drop for Withdraw<'_> {
     fn drop(&mut self) {
-        let _ = self.events.send(Event::Withdraw { id: self.id });
+        self.terminal.open().questions.remove(&self.id);
+        let _ = self.terminal.events.try_send(Event::Withdraw { id: self.id });
+    }
+}
+
+/// Takes a notice off the screen.
+struct TakeDown {
+    events: mpsc::Sender<Event>,
+    id: u64,
+}
+
+impl Drop for TakeDown {
+    fn drop(&mut self) {
+        let _ = self.events.try_send(Event::Withdraw { id: self.id });
     }
 }
 
 #[async_trait]
 impl Prompter for Terminal {
     async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
-        self.ask(QuestionKind::Confirm, prompt).await.map(|_| ())
+        let answer = self.ask(QuestionKind::Confirm, prompt).await?;
+        let yes = ["y", "yes"].iter().any(|yes| answer.expose_secret().trim().eq_ignore_ascii_case(yes));
+        if yes { Ok(()) } else { Err(PromptError::Refused) }
     }
 
     async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
@@ -91,8 +107,8 @@ impl Prompter for Terminal {
     fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
         let id = self.next_id();
         let notice = Event::Notice { id, lines: prompt.lines.clone(), notice: prompt.question.clone() };
-        match self.events.send(notice) {
-            Ok(()) => PresenceNotice::new(Withdraw { events: self.events.clone(), id }),
+        match self.events.try_send(notice) {
+            Ok(()) => PresenceNotice::new(TakeDown { events: self.events.clone(), id }),
             Err(_) => PresenceNotice::none(),
         }
     }
@@ -107,7 +123,7 @@ impl AttachedTerminals {
     pub fn attach(&self, terminal: Arc<Terminal>) {
         let mut terminals = self.terminals();
         if let Some(replaced) = terminals.last() {
-            let _ = replaced.events.send(Event::Replaced);
+            let _ = replaced.events.try_send(Event::Replaced);
         }
         terminals.push(terminal);
     }

@@ -24,6 +24,9 @@ const SILENT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a cancelled helper may take to end by itself; it then reports in order, and frees the device.
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
 
+/// The most channels of one command: a selection opens one on each token, and an attempt that was disturbed another.
+const MOST_CHANNELS: usize = 64;
+
 /// How much of a helper's complaints is logged, in bytes.
 const STDERR_LIMIT: u64 = 16 * 1024;
 
@@ -66,7 +69,8 @@ impl Starter {
         };
         tokio::spawn(log_complaints(stderr));
         let messages = FramedRead::new(stdout, LinesCodec::new_with_max_length(MAX_LINE));
-        let mut helper = Helper { child, stdin: Some(stdin), messages, touch_limit: self.touch_limit, channel: None };
+        let touch_limit = self.touch_limit;
+        let mut helper = Helper { child, stdin: Some(stdin), messages, touch_limit, channels: Vec::new() };
         helper.hello().await?;
         Ok(helper)
     }
@@ -97,6 +101,10 @@ struct Conversation {
 #[async_trait]
 impl Exchange for Conversation {
     async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+        if self.helper.stdin.is_none() {
+            // One token that falls silent, and takes its helper with it, must not stand between a person and another.
+            self.helper = self.helpers.0.start().await?;
+        }
         self.helper.call(command, presence).await
     }
 
@@ -121,8 +129,8 @@ struct Helper {
     stdin: Option<ChildStdin>,
     messages: FramedRead<ChildStdout, LinesCodec>,
     touch_limit: Duration,
-    /// The device and channel of the command under way.
-    channel: Option<(String, [u8; 4])>,
+    /// The devices and channels of the last command: what to cancel, unless it ended as it should.
+    channels: Vec<(String, [u8; 4])>,
 }
 
 impl Helper {
@@ -140,21 +148,32 @@ impl Helper {
         stdin.write_all(&line).await.map_err(|error| ended(error.to_string()))
     }
 
-    async fn answer(&mut self, device: Option<&str>, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+    /// Waits for the end of a command. The outer error is ours: the helper said something it should not, or nothing.
+    async fn answer(
+        &mut self,
+        command: &Command,
+        presence: &mut (dyn FnMut() + Send),
+    ) -> Result<Result<Reply, Failure>, Failure> {
+        let mut waiting = false;
         loop {
             let line = self.next_line().await?;
             match serde_json::from_str(&line).map_err(|error| protocol(error.to_string()))? {
                 Message::Progress(Progress::Channel { path, channel }) => {
-                    let channel =
-                        channel.0.as_slice().try_into().map_err(|_| protocol("a channel has 4 bytes".into()))?;
-                    if device.is_some_and(|device| device != path) {
+                    let channel = channel.0.as_slice().try_into();
+                    let channel = channel.map_err(|_| protocol("a channel has 4 bytes".into()))?;
+                    if !command.paths().contains(&path.as_str()) || self.channels.len() >= MOST_CHANNELS {
                         return Err(protocol("the helper opened another device".into()));
                     }
-                    self.channel = Some((path, channel));
+                    self.channels.push((path, channel));
                 }
-                Message::Progress(Progress::PresenceNeeded) => presence(),
-                Message::Reply(reply) => return Ok(reply),
-                Message::Failed(failure) => return Err(failure),
+                Message::Progress(Progress::PresenceNeeded) if waiting => {}
+                Message::Progress(Progress::PresenceNeeded) => {
+                    waiting = true;
+                    presence();
+                }
+                Message::Reply(reply) if reply.answers(command) => return Ok(Ok(reply)),
+                Message::Reply(_) => return Err(protocol("the helper answered something else".into())),
+                Message::Failed(failure) => return Ok(Err(failure)),
             }
         }
     }
@@ -173,53 +192,45 @@ impl Helper {
         matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    fn cancel_on_device(&self) {
-        let Some((path, channel)) = &self.channel else { return };
-        if let Err(error) = hidraw::send_cancel(path, *channel) {
-            tracing::debug!(%error, path, "no cancel could be sent to the token");
-        }
-    }
-
     async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
-        let (device, waits_for_person) = match &command {
-            Command::List => (None, false),
-            Command::GetState { path } | Command::Probe { path, .. } => (Some(path.clone()), false),
-            Command::Select { .. } => (None, true),
-            Command::GetAssertion { path, .. }
-            | Command::MakeCredential { path, .. }
-            | Command::EnumerateCredentials { path, .. } => (Some(path.clone()), true),
-        };
+        let waits_for_person = command.waits_for_person();
         let limit = if waits_for_person { self.touch_limit } else { SILENT_LIMIT };
+        self.channels.clear();
         let work = async {
             self.send(&command).await?;
-            self.answer(device.as_deref(), presence).await
+            self.answer(&command, presence).await
         };
-        let result = match timeout(limit, work).await {
-            Ok(result) => result,
+        match timeout(limit, work).await {
+            Ok(Ok(result)) => {
+                if result.is_ok() {
+                    self.channels.clear();
+                }
+                result
+            }
+            // Whatever a helper says after it lied is not listened to.
+            Ok(Err(failure)) => {
+                self.cancel().await;
+                Err(failure)
+            }
             Err(_) => {
                 self.cancel().await;
                 let error = if waits_for_person { TokenError::UserTimeout } else { TokenError::HelperExited };
                 Err(Failure::new(error, format!("no answer within {} s", limit.as_secs())))
             }
-        };
-        match &result {
-            // Whatever it says after it lied or fell silent is not listened to.
-            Err(Failure { error: TokenError::Protocol, ctap_status: None, .. }) => self.cancel().await,
-            _ => self.channel = None,
         }
-        result
     }
 
     /// Cancels what the token waits for, and ends the process.
     async fn cancel(&mut self) {
-        self.cancel_on_device();
         // The end of its input tells the helper to give up.
         drop(self.stdin.take());
+        cancel_on_devices(self.channels.clone()).await;
         if timeout(CANCEL_GRACE, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-            self.cancel_on_device();
+            let _ = self.child.start_kill();
+            let _ = timeout(CANCEL_GRACE, self.child.wait()).await;
+            cancel_on_devices(self.channels.clone()).await;
         }
-        self.channel = None;
+        self.channels.clear();
     }
 }
 
@@ -227,8 +238,27 @@ impl Drop for Helper {
     /// A conversation that is dropped while a command runs (the agent is being shut down, say) must not leave the token
     /// blinking.
     fn drop(&mut self) {
-        self.cancel_on_device();
+        let channels = std::mem::take(&mut self.channels);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !channels.is_empty() => drop(runtime.spawn(cancel_on_devices(channels))),
+            _ => {}
+        }
     }
+}
+
+/// Writes to the devices themselves, away from the daemon's own thread: a device that hangs can hold up a write.
+async fn cancel_on_devices(channels: Vec<(String, [u8; 4])>) {
+    if channels.is_empty() {
+        return;
+    }
+    let work = tokio::task::spawn_blocking(move || {
+        for (path, channel) in channels {
+            if let Err(error) = hidraw::send_cancel(&path, channel) {
+                tracing::debug!(%error, path, "no cancel could be sent to the token");
+            }
+        }
+    });
+    let _ = timeout(CANCEL_GRACE, work).await;
 }
 
 /// A command's line. It may carry a PIN: the buffer is wiped, and large enough from the start to leave no copy behind.

@@ -90,6 +90,28 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The devices it names.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&str> {
+        match self {
+            Self::List => Vec::new(),
+            Self::Select { paths } => paths.iter().map(String::as_str).collect(),
+            Self::GetState { path }
+            | Self::Probe { path, .. }
+            | Self::GetAssertion { path, .. }
+            | Self::MakeCredential { path, .. }
+            | Self::EnumerateCredentials { path, .. } => vec![path],
+        }
+    }
+
+    /// Whether it may wait for a person. The others are answered at once.
+    #[must_use]
+    pub fn waits_for_person(&self) -> bool {
+        !matches!(self, Self::List | Self::GetState { .. } | Self::Probe { .. })
+    }
+}
+
 /// How a token is to verify its user.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,6 +200,21 @@ pub enum Reply {
     Credential(RawCredential),
     /// To [`Command::EnumerateCredentials`].
     Credentials(Vec<ResidentCredential>),
+}
+
+impl Reply {
+    /// Whether it is of the kind that `command` is answered by.
+    #[must_use]
+    pub fn answers(&self, command: &Command) -> bool {
+        match self {
+            Self::Devices(_) => matches!(command, Command::List),
+            Self::State(_) => matches!(command, Command::GetState { .. }),
+            Self::Selected { .. } => matches!(command, Command::Select { .. }),
+            Self::Assertion(_) => matches!(command, Command::Probe { .. } | Command::GetAssertion { .. }),
+            Self::Credential(_) => matches!(command, Command::MakeCredential { .. }),
+            Self::Credentials(_) => matches!(command, Command::EnumerateCredentials { .. }),
+        }
+    }
 }
 
 /// A FIDO device as the system shows it. None of this proves which token it is.

@@ -36,29 +36,30 @@ pub async fn select(
     key: &KeyData,
     on_choice: &mut (dyn FnMut() + Send),
 ) -> Result<Selected, Failure> {
-    let mut devices = list(exchange).await?;
-    let mut trouble = None;
-    for device in &devices {
-        match probe(exchange, device, credential, key).await {
-            Ok(true) => {
-                return Ok(Selected { device: device.clone(), proven: true });
-            }
-            Ok(false) => {}
-            Err(failure) if failure.error == TokenError::HelperExited => return Err(failure),
-            Err(failure) => trouble = Some(failure),
-        }
-    }
+    let devices = list(exchange).await?;
     if devices.is_empty() {
         return Err(Failure::new(TokenError::NotFound, "no FIDO device is plugged in"));
     }
-    if !credential.flags.user_verification_required() {
-        return Err(trouble.unwrap_or_else(|| Failure::new(TokenError::NoCredentials, "no token answered the probe")));
+    let mut trouble = Failure::new(TokenError::NoCredentials, "no token answered the probe");
+    // Those that may hold the key all the same.
+    let mut hiding = Vec::new();
+    for device in devices {
+        match probe(exchange, &device, credential, key).await {
+            Ok(true) => return Ok(Selected { device, proven: true }),
+            Ok(false) if credential.flags.user_verification_required() => hiding.push(device),
+            Ok(false) => {}
+            // A token with alwaysUv says nothing before its user is verified (CTAP 2.1 § 7.2).
+            Err(failure) if failure.error == TokenError::PinRequired => hiding.push(device),
+            // One that does not answer as it should does not stand between the person and another.
+            Err(failure) => trouble = failure,
+        }
     }
-    if devices.len() == 1 {
-        return Ok(Selected { device: devices.remove(0), proven: false });
-    }
-    let chosen = choose(exchange, &devices, on_choice).await?;
-    Ok(Selected { device: chosen, proven: false })
+    let device = match hiding.len() {
+        0 => return Err(trouble),
+        1 => hiding.remove(0),
+        _ => choose(exchange, &hiding, on_choice).await?,
+    };
+    Ok(Selected { device, proven: false })
 }
 
 /// The FIDO devices that are plugged in, in the order of their nodes.
