@@ -9,16 +9,13 @@ use std::time::Duration;
 
 use crate::helper::{BOTH, Helper, PIN, get_assertion, new_credential, path, verify, with_pin};
 
-/// Runs `work` while another helper asks the token for its state again and again.
+/// Runs `work` while other helpers, one after the other, ask the token for its state.
 fn beside_a_poller(bus: &Bus, device: &Device, work: impl FnOnce()) {
     let (running, stopped) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            let mut other = Helper::start(bus);
             while stopped.try_recv() == Err(TryRecvError::Empty) {
-                let _ = other.ask(&Command::GetState { path: path(device) });
-                // As long as it takes to start a program.
-                thread::sleep(Duration::from_millis(5));
+                let _ = Helper::start(bus).ask(&Command::GetState { path: path(device) });
             }
         });
         // Dropped at the end of the work, and when it panics.

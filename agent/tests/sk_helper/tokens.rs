@@ -18,7 +18,7 @@ fn state(helper: &mut Helper, device: &Plugged) -> State {
 
 #[test]
 fn plugged_devices_are_listed() {
-    let bus = Bus::preload();
+    let bus = Bus::from_env();
     let mut helper = Helper::start(&bus);
     assert_eq!(helper.ask(&Command::List), Ok(Reply::Devices(Vec::new())));
     let plain = bus.plug(TokenOptions::pin_only().serial("A 1"));
@@ -62,6 +62,17 @@ fn a_device_that_is_not_there_is_not_found() {
     assert_eq!(helper.error(&Command::GetState { path: "/dev/null".into() }), TokenError::NotFound);
 }
 
+/// On a kernel's bus, root may open all.
+#[test]
+fn a_device_that_may_not_be_opened_is_told_with_its_remedy() {
+    let bus = Bus::preload();
+    let device = bus.plug(TokenOptions::pin_only());
+    device.forbid();
+    let failure = Helper::start(&bus).ask(&Command::GetState { path: path(&device) }).unwrap_err();
+    assert_eq!(failure.error, TokenError::PermissionDenied);
+    assert!(failure.detail.contains("udev"), "{}", failure.detail);
+}
+
 #[test]
 fn a_probe_is_silent() {
     let bus = Bus::from_env();
@@ -81,7 +92,7 @@ fn a_probe_is_silent() {
 
     assert_eq!(helper.error(&probe(&other, &key.key_handle)), TokenError::NoCredentials);
     assert_eq!(helper.error(&probe(&device, &hidden.key_handle)), TokenError::NoCredentials);
-    assert_eq!(helper.error(&probe(&device, &Bytes(vec![1; 2000]))), TokenError::NoCredentials);
+    assert_eq!(helper.error(&probe(&device, &Bytes(vec![1; 1000]))), TokenError::NoCredentials);
     assert_eq!(helper.error(&probe(&device, &Bytes(vec![1; 6000]))), TokenError::Unsupported);
 }
 
