@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::{Audit, Client, Env, KeyFile, Output, PIN, Program, Recipe, Running, built};
 
@@ -15,13 +16,22 @@ pub struct AgentOptions {
     limits: Vec<String>,
     helper: Vec<PathBuf>,
     prompter: bool,
+    file_size_is_an_error: bool,
     log: &'static str,
 }
 
 impl AgentOptions {
     pub(crate) fn new(env: Env) -> Self {
         let helper = vec![built("sk-helper")];
-        Self { env, settings: Vec::new(), limits: Vec::new(), helper, prompter: true, log: "debug" }
+        Self {
+            env,
+            settings: Vec::new(),
+            limits: Vec::new(),
+            helper,
+            prompter: true,
+            file_size_is_an_error: false,
+            log: "debug",
+        }
     }
 
     /// How long it waits for a touch.
@@ -66,6 +76,13 @@ impl AgentOptions {
         self
     }
 
+    /// A write beyond the limit of a file's size (RLIMIT_FSIZE) fails as on a full disk, and does not end it.
+    #[must_use]
+    pub fn with_a_disk_that_can_be_full(mut self) -> Self {
+        self.file_size_is_an_error = true;
+        self
+    }
+
     /// Starts it, and waits until it serves.
     #[must_use = "an agent that is dropped is killed"]
     pub fn start(self) -> Agent {
@@ -85,9 +102,30 @@ impl AgentOptions {
         Program::new(self.command(arguments))
     }
 
-    fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> std::process::Command {
-        let mut command = self.env.command(&built("agent"));
-        command.envs(self.env.bus().environment()).env("FIDO_SSH_AGENT_LOG", self.log).args(arguments);
+    /// A shell script that finds the agent's program in `$AGENT`, under the same circumstances.
+    pub fn shell(&self, script: &str) -> Program {
+        self.write_config();
+        let mut command = self.in_the_same_circumstances("sh");
+        command.args(["-c", script]).env("AGENT", built("agent"));
+        Program::new(command)
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let agent = built("agent");
+        let mut command = if self.file_size_is_an_error {
+            let mut env = self.in_the_same_circumstances("env");
+            env.arg("--ignore-signal=XFSZ").arg(agent);
+            env
+        } else {
+            self.in_the_same_circumstances(agent)
+        };
+        command.args(arguments);
+        command
+    }
+
+    fn in_the_same_circumstances(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.env.command(program.as_ref());
+        command.envs(self.env.bus().environment()).env("FIDO_SSH_AGENT_LOG", self.log);
         if self.prompter {
             self.env.person().answer_for(&mut command);
         }
@@ -164,6 +202,12 @@ impl Agent {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Lets no file that it writes become longer than this, or as long as they like again.
+    pub fn limit_file_size(&self, limit: Option<u64>) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: None }).expect("the agent is ours");
     }
 
     /// Whether it runs still.

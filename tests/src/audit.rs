@@ -27,13 +27,13 @@ impl Audit {
         &self.path
     }
 
-    /// All records so far. Each line of the file has to be one.
+    /// All records so far. Each line of the file has to be one, or empty.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let record = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
-        whole.lines().map(record).collect()
+        whole.lines().filter(|line| !line.is_empty()).map(record).collect()
     }
 
     /// Waits for a record that was or will be written. Panics when it does not come.

@@ -98,6 +98,8 @@ impl Drop for Host {
     }
 }
 
+/// What a user keeps in files for their shell is no part of this: bash reads none where it is told that it is not the
+/// outermost one.
 fn configuration(folder: &Path) -> String {
     let folder = folder.display();
     format!(
@@ -108,9 +110,11 @@ KbdInteractiveAuthentication no
 LogLevel VERBOSE
 PasswordAuthentication no
 PermitRootLogin yes
+PermitUserRC no
 PidFile none
 PrintLastLog no
 PrintMotd no
+SetEnv SHLVL=1
 StrictModes no
 UseDNS no
 UsePAM no

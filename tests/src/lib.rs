@@ -45,7 +45,7 @@ pub use keys::{Algorithm, KeyFile, Recipe};
 pub use output::Output;
 pub use person::{Answer, Asked, Kind, Person};
 pub use program::{Ended, Program, Running};
-pub use protocol::{Client, FAILURE, SIGN_RESPONSE, SUCCESS, sshsig, string};
+pub use protocol::{Client, FAILURE, SIGN_RESPONSE, SUCCESS, login, session_bind, sshsig, string};
 pub use rival::Rival;
 pub use scene::Scene;
 pub use terminal::Terminal;

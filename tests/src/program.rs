@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,11 +16,12 @@ use crate::{Output, PATIENCE, Person};
 pub struct Program {
     command: Command,
     input: Vec<u8>,
+    interactive: bool,
 }
 
 impl Program {
     pub(crate) fn new(command: Command) -> Self {
-        Self { command, input: Vec::new() }
+        Self { command, input: Vec::new(), interactive: false }
     }
 
     /// Adds an argument.
@@ -72,19 +73,29 @@ impl Program {
         self
     }
 
+    /// Lets the test write to its standard input while it runs.
+    #[must_use]
+    pub fn interactive(mut self) -> Self {
+        self.interactive = true;
+        self
+    }
+
     /// Starts it. Dropping it kills it.
     pub fn start(mut self) -> Running {
-        let stdin = if self.input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        let has_input = self.interactive || !self.input.is_empty();
+        let stdin = if has_input { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let what = format!("{:?}", self.command.get_program());
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
-        if let Some(mut stdin) = child.stdin.take() {
+        let mut stdin = child.stdin.take();
+        if let Some(stdin) = &mut stdin {
             // It may end without reading all.
             let _ = stdin.write_all(&self.input);
         }
         let stdout = Output::of(child.stdout.take().unwrap());
         let stderr = Output::of(child.stderr.take().unwrap());
-        Running { what: format!("{:?}", self.command), child, stdout, stderr }
+        let stdin = stdin.filter(|_| self.interactive);
+        Running { what: format!("{:?}", self.command), child, stdin, stdout, stderr }
     }
 
     /// Runs it to its end.
@@ -103,11 +114,18 @@ impl Program {
 pub struct Running {
     what: String,
     child: Child,
+    stdin: Option<ChildStdin>,
     stdout: Output,
     stderr: Output,
 }
 
 impl Running {
+    /// Writes a line to its standard input. It has to be [`Program::interactive`].
+    pub fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("it is interactive");
+        stdin.write_all(format!("{line}\n").as_bytes()).expect("it reads what is typed");
+    }
+
     /// What it has written to standard output.
     #[must_use]
     pub fn stdout(&self) -> &Output {
@@ -151,6 +169,7 @@ impl Running {
     /// Waits for its end. Panics when it does not come.
     #[must_use = "see whether it succeeded"]
     pub fn wait(mut self) -> Ended {
+        self.stdin = None;
         let status = self.wait_until_gone();
         Ended {
             what: self.what.clone(),

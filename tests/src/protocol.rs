@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::PATIENCE;
+use signature::Signer;
+use ssh_key::{PrivateKey, Signature};
+
+use crate::{KeyFile, PATIENCE};
 
 /// SSH_AGENT_FAILURE.
 pub const FAILURE: u8 = 5;
@@ -91,6 +94,35 @@ fn sign_request(key: &[u8], data: &[u8]) -> Vec<u8> {
 pub fn string(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("a short string");
     [&length.to_be_bytes()[..], bytes].concat()
+}
+
+/// The body of a session-bind@openssh.com request, signed by the host.
+#[must_use]
+pub fn session_bind(host: &PrivateKey, session_id: &[u8], is_forwarding: bool) -> Vec<u8> {
+    let signature: Signature = host.try_sign(session_id).expect("a host can sign");
+    let signature = Vec::try_from(signature).expect("a signature has bytes");
+    let key = host.public_key().to_bytes().expect("a public key has bytes");
+    [&string(&key)[..], &string(session_id), &string(&signature), &[u8::from(is_forwarding)]].concat()
+}
+
+/// What a login with this key signs (RFC 4252 § 7); hostbound where a host key is given (OpenSSH PROTOCOL).
+#[must_use]
+pub fn login(session_id: &[u8], key: &KeyFile, host_key: Option<&[u8]>) -> Vec<u8> {
+    const USERAUTH_REQUEST: u8 = 50;
+    let method: &[u8] = if host_key.is_some() { b"publickey-hostbound-v00@openssh.com" } else { b"publickey" };
+    let public = key.public();
+    [
+        &string(session_id)[..],
+        &[USERAUTH_REQUEST],
+        &string(b"me"),
+        &string(b"ssh-connection"),
+        &string(method),
+        &[1],
+        &string(public.algorithm().as_str().as_bytes()),
+        &string(&key.blob()),
+        &host_key.map(string).unwrap_or_default(),
+    ]
+    .concat()
 }
 
 /// What `ssh-keygen -Y sign` would have signed for this namespace.

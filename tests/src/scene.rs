@@ -2,7 +2,7 @@
 
 use soft_token::{Device, Touch};
 
-use crate::{Agent, AgentOptions, Env, Host, KeyFile, Recipe, TokenKind};
+use crate::{Agent, AgentOptions, Env, Host, KeyFile, PATIENCE, Recipe, TokenKind};
 
 /// A token is plugged in and waits to be touched by the test; its key may log in on the host `device`, and the agent
 /// holds it.
@@ -29,18 +29,14 @@ impl Scene {
     /// The same, with an agent that is started in another way.
     #[must_use]
     pub fn with(kind: TokenKind, recipe: &Recipe, agent: impl FnOnce(AgentOptions) -> AgentOptions) -> Self {
-        let scene = Self::before_the_key_is_added(kind, recipe, agent);
+        let scene = Self::with_key_not_added(kind, recipe, agent);
         scene.agent.ssh_add(&scene.key);
         scene
     }
 
     /// The same, but that the agent does not hold the key yet.
     #[must_use]
-    pub fn with_key_not_added(kind: TokenKind, recipe: &Recipe) -> Self {
-        Self::before_the_key_is_added(kind, recipe, |agent| agent)
-    }
-
-    fn before_the_key_is_added(
+    pub fn with_key_not_added(
         kind: TokenKind,
         recipe: &Recipe,
         agent: impl FnOnce(AgentOptions) -> AgentOptions,
@@ -49,6 +45,10 @@ impl Scene {
         let token = env.plug(kind.options());
         let key = env.ssh_keygen(recipe);
         token.set_touch(Touch::Manual);
+        // What the scenario waits for to happen to the token comes after this.
+        for _ in token.events() {
+            token.wait_for(|_| true, PATIENCE);
+        }
         let device = env.host("device");
         device.authorize(&key);
         let agent = agent(env.agent()).start();

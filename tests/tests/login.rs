@@ -134,7 +134,7 @@ for_each_token! {
     /// A passphrase is asked for by whoever reads the file; the agent never needs it again.
     fn a_key_under_a_passphrase(kind: TokenKind) {
         let recipe = Recipe::ed25519().passphrase("correct horse");
-        let scene = Scene::with_key_not_added(kind, &recipe);
+        let scene = Scene::with_key_not_added(kind, &recipe, |agent| agent);
         for added_by in ["ssh-add", "agent-cli"] {
             match added_by {
                 "ssh-add" => {
@@ -157,7 +157,7 @@ for_each_token! {
 
     /// `ssh-add -c`: a person has to agree before the token is asked.
     fn a_key_added_with_confirmation(kind: TokenKind) {
-        let scene = Scene::with_key_not_added(kind, &Recipe::ed25519());
+        let scene = Scene::with_key_not_added(kind, &Recipe::ed25519(), |agent| agent);
         scene.agent.program("ssh-add").args(["-q", "-c"]).arg(scene.key.path()).run().success();
         scene.env.person().types(["no"]);
         scene.agent.ssh(["device", "true"]).run().code(255);
@@ -175,7 +175,7 @@ for_each_token! {
 
 #[test]
 fn added_with_agent_cli() {
-    let scene = Scene::with_key_not_added(TokenKind::PinOnly, &Recipe::ecdsa());
+    let scene = Scene::with_key_not_added(TokenKind::PinOnly, &Recipe::ecdsa(), |agent| agent);
     scene.agent.cli(["-S", "add"]).arg(scene.key.path()).run().success();
     let login = scene.agent.ssh(["device", "true"]).start();
     scene.env.person().approve(&scene.token);

@@ -18,7 +18,7 @@ for_each_token! {
             let sign = sign.arg(scene.key.public_path()).arg(&file).start();
             let notice = scene.env.person().approve(&scene.token);
             sign.wait().success();
-            assert!(notice.starts_with("Sign a message or file (namespace letters)\n  asked on this machine\n"));
+            assert!(notice.starts_with("Sign a message or file (namespace letters)\n  asked on this machine [reported]\n"));
 
             let verify = |text: &str| {
                 let verify = scene.env.program("ssh-keygen").args(["-Y", "verify", "-I", "me@here", "-n", "letters", "-f"]);
