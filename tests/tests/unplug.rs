@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use agent::denial::Code;
-use soft_token::{Command, Fault, Touch, What};
-use tests::{PATIENCE, PIN, Recipe, Scene, TokenKind, for_each_token};
+use soft_token::{Command, Fault, Touch};
+use tests::{Kind, PIN, Recipe, Scene, TokenKind, for_each_token};
 
 for_each_token! {
     /// Refused within two seconds; and the same agent serves the same token when it is back.
@@ -14,7 +14,8 @@ for_each_token! {
         let Scene { env, token, agent, device: _device, .. } = Scene::ready(kind, &Recipe::ed25519().verify_required());
         env.person().always_types(PIN);
         let login = agent.ssh(["device", "true"]).start();
-        token.wait_for(|what| what == What::Waiting, PATIENCE);
+        env.person().wait_until_asked(Kind::Notice);
+        token.wait_until_waiting();
 
         let began = Instant::now();
         let unplugged = token.unplug();
