@@ -17,7 +17,9 @@ pub struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn at(path: PathBuf) -> Self {
+    /// The log in this file.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
         Self { path }
     }
 

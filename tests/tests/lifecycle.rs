@@ -7,9 +7,10 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use agent::audit::record::Act;
+use agent::denial::Code;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tests::{Env, Kind, PATIENCE, Recipe, Scene, TokenKind, for_each_token};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tests::{Audit, Client, Env, FAILURE, Kind, PATIENCE, Recipe, Scene, TokenKind, for_each_token};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
@@ -148,6 +149,43 @@ fn the_lines_for_a_c_shell() {
     let ended = env.agent().program(["-c", "-k"]).env("SSH_AGENT_PID", number).run().success();
     assert!(ended.stdout.starts_with("unsetenv SSH_AUTH_SOCK;\nunsetenv SSH_AGENT_PID;\n"), "{}", ended.stdout);
     env.agent().program(["-k"]).run().code(1);
+}
+
+/// Nobody reads what it says any more, and that must not end it.
+#[test]
+fn in_the_background_it_outlives_its_starter() {
+    let env = Env::new();
+    let _token = env.plug(TokenKind::PinOnly.options());
+    let key = env.ssh_keygen(&Recipe::ed25519());
+    let script = r#"
+        set -e
+        eval "$("$AGENT" -s)"
+        ssh-add -q "$KEY"
+        echo "$SSH_AGENT_PID"
+    "#;
+    let ended = env.agent().shell(script).env("KEY", key.path()).run().success();
+    let pid = ended.stdout.lines().last().unwrap().parse().unwrap();
+    let _ends_with_the_test = Background(Pid::from_raw(pid).unwrap());
+
+    let mut client = Client::connect(&env.path("run/fido-ssh-agent/default/agent.sock"));
+    let state = env.path("state/fido-ssh-agent/default");
+    let audit = Audit::at(state.join("audit.jsonl"));
+    for refused in 1..=3 {
+        assert_eq!(client.sign(&key.blob(), b"opaque"), [FAILURE]);
+        assert_eq!(audit.refusal_codes(), vec![Code::OpaqueData; refused]);
+    }
+    assert_eq!(client.number_of_keys(), 1);
+    let messages = fs::read_to_string(state.join("agent.log")).unwrap();
+    assert_eq!(messages.matches("(opaque-data)").count(), 3, "{messages}");
+}
+
+/// A background agent, which is nobody's child.
+struct Background(Pid);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
 }
 
 #[test]
