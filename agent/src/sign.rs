@@ -75,7 +75,7 @@ impl Signing<'_> {
         let patience = Patience::new(self.client, self.agent.limits.request);
 
         // 4: the key.
-        let identity = self.agent.keystore.find(&self.request.key).ok_or_else(|| Denial::plain(Code::UnknownKey))?;
+        let identity = self.held().ok_or_else(|| Denial::plain(Code::UnknownKey))?;
 
         // 6: may it sign this? Nobody is troubled with what is refused anyway.
         self.authorize(&identity)?;
@@ -84,6 +84,8 @@ impl Signing<'_> {
         let _person = patience.wait(self.agent.person.lock()).await?;
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
 
+        // The key as it is now: while this request waited, another may have opened its file.
+        let identity = self.held().ok_or_else(|| Denial::plain(Code::KeyGone))?;
         let (identity, credential) = self.open_credential(identity, &patience).await?;
         let permit = self.authorize(&identity)?;
 
@@ -95,6 +97,10 @@ impl Signing<'_> {
             exchange.cancel().await;
         }
         result
+    }
+
+    fn held(&self) -> Option<Identity> {
+        self.agent.keystore.find(&self.request.key)
     }
 
     fn authorize(&self, identity: &Identity) -> Result<Permit, Denial> {
@@ -227,8 +233,7 @@ impl Asking<'_> {
 
     /// A key that was removed or replaced in the meantime, perhaps by one with more constraints, signs nothing.
     fn still_held(&self) -> Result<(), Denial> {
-        let held = self.agent().keystore.find(&self.signing.request.key);
-        if held.as_ref() == Some(self.identity) { Ok(()) } else { Err(Denial::plain(Code::KeyGone)) }
+        if self.signing.held().as_ref() == Some(self.identity) { Ok(()) } else { Err(Denial::plain(Code::KeyGone)) }
     }
 
     async fn select(&self, exchange: &mut dyn Exchange, permit: &Permit) -> Result<Selected, Denial> {
