@@ -26,8 +26,8 @@ use crate::wire::{self, Addition, Incoming};
 /// SSH_AGENT_FAILURE. It carries no reason: that goes to the prompt, the audit log and the agent's messages.
 const FAILURE: u8 = 5;
 
-/// The most refused signatures of a connection. Each leaves a record, and a stranger must not fill the disk with them;
-/// ssh tries each key of the agent once.
+/// The most refusals of a connection. Each leaves a record, and a stranger must not fill the disk with them; ssh tries each
+/// key of the agent once.
 const MOST_REFUSALS: u32 = 64;
 
 /// A client's session.
@@ -69,12 +69,12 @@ impl Session {
         }
     }
 
-    async fn add(&self, addition: Addition) -> Result<(), AgentError> {
+    async fn add(&mut self, addition: Addition) -> Result<(), AgentError> {
         self.may_manage("add").await?;
         let Addition { key, comment, confirm, lifetime } = addition;
         let Ok(credential) = file::credential(&key) else {
             let reason = "only keys of FIDO tokens can be added so far";
-            return self.refuse("add", Denial::new(Code::NotSupported, reason)).await;
+            return Err(self.refuse("add", Denial::new(Code::NotSupported, reason)).await);
         };
         let public_key = match ssh_key::PrivateKey::new(key, "") {
             Ok(key) => key.public_key().key_data().clone(),
@@ -107,17 +107,26 @@ impl Session {
         }
     }
 
-    async fn may_manage(&self, request: &str) -> Result<(), AgentError> {
+    async fn may_manage(&mut self, request: &str) -> Result<(), AgentError> {
         match policy::may_manage(&self.bindings) {
             Ok(()) => Ok(()),
-            Err(denial) => self.refuse(request, denial).await,
+            Err(denial) => Err(self.refuse(request, denial).await),
         }
     }
 
-    async fn refuse(&self, request: &str, denial: Denial) -> Result<(), AgentError> {
+    async fn refuse(&mut self, request: &str, denial: Denial) -> AgentError {
         tracing::warn!(code = denial.code.as_str(), "{request} refused: {denial}");
-        self.record(Act::Refused { request: request.into(), denial }).await?;
-        Err(AgentError::Failure)
+        self.count_refusal();
+        let recorded = self.record(Act::Refused { request: request.into(), denial }).await;
+        recorded.err().unwrap_or(AgentError::Failure)
+    }
+
+    fn count_refusal(&mut self) {
+        self.refused += 1;
+        if self.refused == MOST_REFUSALS {
+            tracing::warn!("a connection is closed after {MOST_REFUSALS} refusals");
+            self.client.cancel();
+        }
     }
 
     /// What changes the agent is on record first.
@@ -141,7 +150,10 @@ impl Protocol for Session {
         let mut key_blob = Vec::new();
         request.credential.encode(&mut key_blob).map_err(AgentError::other)?;
         let request = sign::Request {
-            key: plain_key(request.credential)?,
+            key: match request.credential {
+                PublicCredential::Key(key) => key,
+                PublicCredential::Cert(certificate) => certificate.public_key().clone(),
+            },
             key_blob,
             data: request.data,
             bindings: self.bindings.clone(),
@@ -149,11 +161,7 @@ impl Protocol for Session {
         };
         let signed = sign::sign(&self.agent, &request, &self.client).await;
         if signed.is_err() {
-            self.refused += 1;
-            if self.refused == MOST_REFUSALS {
-                tracing::warn!("a connection is closed after {MOST_REFUSALS} refusals");
-                self.client.cancel();
-            }
+            self.count_refusal();
         }
         signed.map_err(|_| AgentError::Failure)
     }

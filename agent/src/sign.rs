@@ -15,7 +15,7 @@ use crate::audit::record::{Intent, Verification};
 use crate::denial::{Code, Denial};
 use crate::identity::{Credential, Holder, Identity};
 use crate::occasion::{self, Occasion};
-use crate::payload::Payload;
+use crate::payload::{self, Payload};
 use crate::peer::Peer;
 use crate::policy::{self, Authorization, Permit, Question};
 use crate::prompt::{Prompt, Prompter};
@@ -32,7 +32,7 @@ use trail::Trail;
 pub struct Request {
     /// The key that is to sign.
     pub key: KeyData,
-    /// The same, as the client encoded it: it stands in the data of a login.
+    /// The same, or a certificate of it, as the client encoded it: it stands in the data of a login.
     pub key_blob: Vec<u8>,
     /// What is to be signed.
     pub data: Vec<u8>,
@@ -74,7 +74,10 @@ impl Signing<'_> {
     async fn run(&self, trail: &mut Trail<'_>) -> Result<Signed, Denial> {
         let patience = Patience::new(self.client, self.agent.limits.request);
 
-        // 4: the key.
+        // 4: the key. A certificate of it is another identity, and none can be added so far.
+        if self.request.key_blob != payload::key_blob(&self.request.key) {
+            return Err(Denial::new(Code::UnknownKey, "the agent does not hold this certificate"));
+        }
         let identity = self.held().ok_or_else(|| Denial::plain(Code::UnknownKey))?;
 
         // 6: may it sign this? Nobody is troubled with what is refused anyway.

@@ -96,6 +96,20 @@ fn a_connection_is_closed_after_sixty_four_refusals() {
     }
 }
 
+/// Whatever was refused.
+#[test]
+fn refusals_to_manage_count_too() {
+    let scene = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
+    let mut client = scene.agent.connect();
+    assert_eq!(client.extension(SESSION_BIND, &session_bind(&host(), b"to the jump host", true)), [SUCCESS]);
+    for n in 0..32 {
+        assert_eq!(client.ask(&remove(&scene.key.blob())), [FAILURE], "the answer to request {n}");
+        assert_eq!(client.sign(&scene.key.blob(), b"opaque"), [FAILURE], "the answer to request {n}");
+    }
+    assert_eq!(client.answer(), None);
+    assert_eq!((refused_acts(&scene.agent).len(), scene.agent.audit().refusals().len()), (32, 32));
+}
+
 /// An identity of its own, which nobody has added.
 #[test]
 fn a_certificate_that_names_a_held_key_is_refused() {
@@ -109,6 +123,11 @@ fn a_certificate_that_names_a_held_key_is_refused() {
 
     let mut client = scene.agent.connect();
     assert_eq!(client.sign(&certificate, &sshsig("file")), [FAILURE]);
+    let [(_, Outcome::Refused { denial, subject: Some(subject) })] = &scene.agent.audit().outcomes()[..] else {
+        panic!("{:?}", scene.agent.audit().outcomes());
+    };
+    assert_eq!(denial.reason, "the agent does not hold this certificate");
+    assert_eq!((denial.code, &subject.key), (Code::UnknownKey, &scene.key.fingerprint()));
     assert_eq!(client.ask(&remove(&certificate)), [FAILURE]);
     assert_eq!(client.number_of_keys(), 1, "the key itself is held still");
     assert_eq!(client.sign(&scene.key.blob(), &sshsig("file"))[0], SIGN_RESPONSE);
