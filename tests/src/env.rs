@@ -194,11 +194,13 @@ impl Env {
         self.path(&format!("key{number}"))
     }
 
-    /// Writes an executable file of this place, which nobody else may change.
+    /// Writes an executable file of this place, which nobody else may change. It takes the place of an earlier one of that
+    /// name, which may be starting at this moment and could not be written to.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        fs::write(&path, text).expect("the folder can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("the file is ours");
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        fs::write(&new, text).expect("the folder can be written");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o700)).expect("the file is ours");
+        fs::rename(&new, &path).expect("the folder can be written");
         path
     }
 }
