@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,7 @@ pub struct Instance {
     paths: Arc<Paths>,
     socket: Socket,
     control: Socket,
+    end: EndSignals,
     _lock: File,
 }
 
@@ -38,7 +39,7 @@ impl Instance {
     /// Takes the instance's lock, opens its log and its keys, and listens on its sockets.
     ///
     /// # Errors
-    /// When another agent holds the instance or serves the socket, or a file can't be used.
+    /// When another agent holds the instance or serves the socket, or a file or signal can't be used.
     pub fn start(paths: Paths, config: &Config) -> anyhow::Result<Self> {
         for folder in [&paths.state, &paths.instance_state] {
             private_folder(folder)?;
@@ -52,6 +53,8 @@ impl Instance {
         for folder in [runtime.and_then(Path::parent), runtime].into_iter().flatten() {
             private_folder(folder)?;
         }
+        // Before there are sockets: a signal that comes as soon as they can be seen has to take them away again.
+        let end = EndSignals::catch().context("signals can't be caught")?;
         let socket = Socket::bind(&paths.socket)?;
         let control = Socket::bind(&paths.control)?;
         let limits = config.limits();
@@ -67,27 +70,21 @@ impl Instance {
             Some(paths.home.clone()),
         );
         tokio::spawn(async move { helpers.prepare().await });
-        Ok(Self { agent: Arc::new(agent), paths: Arc::new(paths), socket, control, _lock: lock })
+        Ok(Self { agent: Arc::new(agent), paths: Arc::new(paths), socket, control, end, _lock: lock })
     }
 
     /// Serves until SIGTERM, SIGINT or SIGHUP. Requests that are under way then are ended in order, with their outcome on
     /// record.
     ///
     /// # Errors
-    /// When signals can't be handled, or the start can't be put on record.
-    pub async fn serve(self) -> anyhow::Result<()> {
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hup = signal(SignalKind::hangup())?;
+    /// When the start or the end can't be put on record.
+    pub async fn serve(mut self) -> anyhow::Result<()> {
         self.agent.audit.act(Act::Start { agent: env!("CARGO_PKG_VERSION").into() }).await?;
         let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
         let serve_agent = listener::serve(&self.socket, &self.agent, &stop, &clients);
         let serve_control = control::handler::serve(&self.control, &self.agent, &self.paths, &stop, &clients);
         let signalled = async {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-                _ = hup.recv() => {}
-            }
+            self.end.recv().await;
             stop.cancel();
         };
         tokio::join!(serve_agent, serve_control, signalled);
@@ -97,6 +94,32 @@ impl Instance {
         }
         self.agent.audit.act(Act::Stop).await?;
         Ok(())
+    }
+}
+
+/// The signals that end the agent in order.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl EndSignals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the first of them.
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
     }
 }
 
