@@ -5,7 +5,7 @@
 use agent::audit::record::{Event, Outcome, Verification};
 use agent::denial::Code;
 use soft_token::{Command, Device, Finger, Touch, What};
-use tests::{Kind, PIN, Recipe, Scene, TokenKind, for_each_token};
+use tests::{AgentOptions, Kind, PIN, Recipe, Scene, TokenKind, for_each_token};
 
 fn count(token: &Device, wanted: impl Fn(What) -> bool) -> usize {
     token.events().into_iter().filter(|event| wanted(event.what)).count()
@@ -35,47 +35,77 @@ fn verify_required() -> Recipe {
     Recipe::ed25519().resident().verify_required()
 }
 
-#[test]
-fn a_wrong_pin_is_asked_again_with_the_tries_that_are_left() {
-    let scene = Scene::ready(TokenKind::PinOnly, &verify_required());
-    scene.env.person().types(["0000", PIN]);
-    let login = scene.agent.ssh(["device", "true"]).start();
-    scene.env.person().approve(&scene.token);
-    login.wait().success();
-
-    assert_eq!(questions(&scene), ["PIN (8 tries left): ", "The PIN was wrong. PIN (7 tries left): "]);
-    assert_eq!(wrong_pins(&scene.token), 1);
-    assert_eq!(scene.token.pin_retries(), 8, "the right PIN gives all tries back");
-    let attempts = scene.agent.audit().records().into_iter().filter(|r| matches!(r.event, Event::Attempt { .. }));
-    assert_eq!(attempts.count(), 1, "the wrong PIN is on record");
-    assert_eq!(verification_of_the_signature(&scene), Verification::Pin);
+/// Of the fingerprint token the sensor is blocked, so that it wants the PIN too.
+fn scene_that_takes_a_pin(kind: TokenKind, agent: impl FnOnce(AgentOptions) -> AgentOptions) -> Scene {
+    let scene = Scene::with(kind, &verify_required(), agent);
+    if kind == TokenKind::Fingerprint {
+        scene.token.block_uv();
+    }
+    scene
 }
 
-#[test]
-fn two_wrong_pins_end_the_request_and_no_try_is_wasted() {
-    let scene = Scene::ready(TokenKind::PinOnly, &verify_required());
-    scene.env.person().types(["0000", "1111", "2222"]);
-    scene.agent.ssh(["device", "true"]).run().code(255);
+for_each_token! {
+    fn a_wrong_pin_is_asked_again_with_the_tries_that_are_left(kind: TokenKind) {
+        let scene = scene_that_takes_a_pin(kind, |agent| agent);
+        scene.env.person().types(["0000", PIN]);
+        let login = scene.agent.ssh(["device", "true"]).start();
+        scene.env.person().approve(&scene.token);
+        login.wait().success();
 
-    assert_eq!(questions(&scene).len(), 2, "asked again at most once");
-    assert_eq!(wrong_pins(&scene.token), 2);
-    assert_eq!(scene.token.pin_retries(), 6);
-    let denial = scene.agent.audit().wait_for_refusal();
-    assert_eq!(denial.code, Code::PinWrong);
-    assert!(denial.reason.ends_with("6 tries left"), "{denial}");
-    assert!(!scene.token.is_waiting());
-}
+        let questions = questions(&scene);
+        assert_eq!(questions.len(), 2, "{questions:#?}");
+        assert!(questions[0].ends_with("PIN (8 tries left): "), "{questions:#?}");
+        assert_eq!(questions[1], "The PIN was wrong. PIN (7 tries left): ");
+        assert_eq!(wrong_pins(&scene.token), 1);
+        assert_eq!(scene.token.pin_retries(), 8, "the right PIN gives all tries back");
+        let attempts = scene.agent.audit().records().into_iter().filter(|r| matches!(r.event, Event::Attempt { .. }));
+        assert_eq!(attempts.count(), 1, "the wrong PIN is on record");
+        assert_eq!(verification_of_the_signature(&scene), Verification::Pin);
+    }
 
-#[test]
-fn no_answer_to_the_pin_prompt_costs_no_try() {
-    let scene = Scene::ready(TokenKind::PinOnly, &verify_required());
-    scene.env.person().always_refuses();
-    scene.agent.ssh(["device", "true"]).run().code(255);
+    fn two_wrong_pins_end_the_request_and_no_try_is_wasted(kind: TokenKind) {
+        let scene = scene_that_takes_a_pin(kind, |agent| agent);
+        scene.env.person().types(["0000", "1111", "2222"]);
+        scene.agent.ssh(["device", "true"]).run().code(255);
 
-    assert_eq!(scene.agent.audit().wait_for_refusal().code, Code::PromptRefused);
-    assert_eq!(questions(&scene).len(), 1);
-    assert_eq!(count(&scene.token, |what| what == What::Command(Command::PinToken)), pins_of_keygen(&scene.token));
-    assert_eq!(scene.token.pin_retries(), 8);
+        assert_eq!(questions(&scene).len(), 2, "asked again at most once");
+        assert_eq!(wrong_pins(&scene.token), 2);
+        assert_eq!(scene.token.pin_retries(), 6);
+        let denial = scene.agent.audit().wait_for_refusal();
+        assert_eq!(denial.code, Code::PinWrong);
+        assert!(denial.reason.ends_with("6 tries left"), "{denial}");
+        assert!(!scene.token.is_waiting());
+    }
+
+    fn no_answer_to_the_pin_prompt_costs_no_try(kind: TokenKind) {
+        let scene = scene_that_takes_a_pin(kind, |agent| agent);
+        scene.env.person().always_refuses();
+        scene.agent.ssh(["device", "true"]).run().code(255);
+
+        assert_eq!(scene.agent.audit().wait_for_refusal().code, Code::PromptRefused);
+        assert_eq!(questions(&scene).len(), 1);
+        no_pin_was_sent(&scene.token);
+    }
+
+    fn without_a_prompter_refused_at_once_and_ssh_goes_on_to_its_next_key(kind: TokenKind) {
+        let scene = scene_that_takes_a_pin(kind, AgentOptions::without_prompter);
+        let plain = scene.env.plain_key();
+        scene.device.authorize(&plain);
+        let login = scene.agent.ssh(["-v", "-i"]).arg(plain.path()).args(["device", "echo", "hello"]).run().success();
+
+        assert_eq!(login.stdout, "hello\n");
+        let refused = login.stderr.find("agent refused operation").expect("ssh says that the agent refused");
+        let next = login.stderr.rfind("Offering public key").expect("ssh says what it offers");
+        assert!(refused < next, "{}", login.stderr);
+        assert!(scene.device.log().contains("Accepted publickey"), "{}", scene.device.log());
+
+        let reason = "no terminal is attached, and the agent has neither DISPLAY nor WAYLAND_DISPLAY, which askpass needs";
+        let denial = scene.agent.audit().wait_for_refusal();
+        assert_eq!(denial.code, Code::NoPrompter);
+        assert_eq!(denial.reason, reason);
+        scene.agent.messages().wait_for(&format!("{reason} (no-prompter)"));
+        no_pin_was_sent(&scene.token);
+    }
 }
 
 #[test]
@@ -86,35 +116,16 @@ fn a_pin_prompt_that_nobody_answers_ends() {
     scene.env.person().wait_until_nothing_is_shown();
 }
 
-/// The right PINs that the token saw, which are those of ssh-keygen in a scene where the agent sends none.
-fn pins_of_keygen(token: &Device) -> usize {
-    count(token, |what| what == What::PinOk)
-}
-
-#[test]
-fn without_a_prompter_refused_at_once_and_ssh_goes_on_to_its_next_key() {
-    let scene = Scene::with(TokenKind::PinOnly, &verify_required(), tests::AgentOptions::without_prompter);
-    let plain = scene.env.plain_key();
-    scene.device.authorize(&plain);
-    let login = scene.agent.ssh(["-v", "-i"]).arg(plain.path()).args(["device", "echo", "hello"]).run().success();
-
-    assert_eq!(login.stdout, "hello\n");
-    let refused = login.stderr.find("agent refused operation").expect("ssh says that the agent refused");
-    let next = login.stderr.rfind("Offering public key").expect("ssh says what it offers");
-    assert!(refused < next, "{}", login.stderr);
-    assert!(scene.device.log().contains("Accepted publickey"), "{}", scene.device.log());
-
-    let reason = "no terminal is attached, and the agent has neither DISPLAY nor WAYLAND_DISPLAY, which askpass needs";
-    let denial = scene.agent.audit().wait_for_refusal();
-    assert_eq!(denial.code, Code::NoPrompter);
-    assert_eq!(denial.reason, reason);
-    scene.agent.messages().wait_for(&format!("{reason} (no-prompter)"));
-    assert_eq!(count(&scene.token, |what| what == What::Command(Command::PinToken)), pins_of_keygen(&scene.token));
+/// The PINs that the token saw are those of ssh-keygen, which were right.
+fn no_pin_was_sent(token: &Device) {
+    let sent = count(token, |what| what == What::Command(Command::PinToken));
+    assert_eq!(sent, count(token, |what| what == What::PinOk));
+    assert_eq!(token.pin_retries(), 8);
 }
 
 #[test]
 fn a_fingerprint_needs_no_prompter() {
-    let scene = Scene::with(TokenKind::Fingerprint, &verify_required(), tests::AgentOptions::without_prompter);
+    let scene = Scene::with(TokenKind::Fingerprint, &verify_required(), AgentOptions::without_prompter);
     let login = scene.agent.ssh(["device", "true"]).start();
     scene.token.touch();
     login.wait().success();

@@ -24,6 +24,26 @@ for_each_token! {
         login.wait().success();
     }
 
+    /// The same while a PIN is awaited; of the fingerprint token the sensor is blocked, so that it wants one.
+    fn lists_are_answered_while_a_pin_is_awaited(kind: TokenKind) {
+        let Scene { env, token, key, agent, device: _device } =
+            Scene::ready(kind, &Recipe::ed25519().verify_required());
+        if kind == TokenKind::Fingerprint {
+            token.block_uv();
+        }
+        let login = agent.ssh(["device", "true"]).start();
+        env.person().wait_until_asked(Kind::Secret);
+
+        let list = agent.program("ssh-add").arg("-l").run().success().stdout;
+        assert!(list.contains(&key.fingerprint()), "{list}");
+        assert_eq!(agent.cli(["list"]).run().success().stdout, list);
+        assert!(env.person().asked()[0].shown, "the question has no answer yet");
+
+        env.person().answer(&Answer::Type(PIN.into()));
+        env.person().approve(&token);
+        login.wait().success();
+    }
+
     /// Two logins at once: one prompt at a time, each with its own host.
     fn two_signatures_queue_each_with_its_own_prompt(kind: TokenKind) {
         let Scene { env, token, key, agent, device } = Scene::ready(kind, &Recipe::ed25519());
@@ -90,23 +110,6 @@ for_each_token! {
         env.person().approve(&token);
         next.wait().success();
     }
-}
-
-#[test]
-fn lists_are_answered_while_a_pin_is_awaited() {
-    let Scene { env, token, key, agent, device: _device } =
-        Scene::ready(TokenKind::PinOnly, &Recipe::ed25519().verify_required());
-    let login = agent.ssh(["device", "true"]).start();
-    env.person().wait_until_asked(Kind::Secret);
-
-    let list = agent.program("ssh-add").arg("-l").run().success().stdout;
-    assert!(list.contains(&key.fingerprint()), "{list}");
-    assert_eq!(agent.cli(["list"]).run().success().stdout, list);
-    assert!(env.person().asked()[0].shown, "the question has no answer yet");
-
-    env.person().answer(&Answer::Type(PIN.into()));
-    env.person().approve(&token);
-    login.wait().success();
 }
 
 /// A question is withdrawn with the program that caused it, and the next one is not held up.
