@@ -35,6 +35,7 @@ impl TokenKind {
 ///         let _token = kind.options();
 ///     }
 /// }
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! for_each_token {
