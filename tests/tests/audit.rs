@@ -18,7 +18,8 @@ use tests::{
 for_each_token! {
     /// While a touch is awaited, the intent is on disk and its outcome is not.
     fn killed_between_the_two_records(kind: TokenKind) {
-        let Scene { env, token, agent, device: _device, .. } = Scene::ready(kind, &Recipe::ed25519());
+        let Scene { env, token, agent, device: _device, .. } = Scene::ready(kind, &Recipe::ed25519().verify_required());
+        env.person().always_types(PIN);
         let login = agent.ssh(["device", "true"]).start();
         token.wait_for(|what| what == What::Waiting, PATIENCE);
         let (killed, audit) = (agent.pid(), agent.audit());

@@ -46,7 +46,8 @@ for_each_token! {
 
     /// Two logins at once: one prompt at a time, each with its own host.
     fn two_signatures_queue_each_with_its_own_prompt(kind: TokenKind) {
-        let Scene { env, token, key, agent, device } = Scene::ready(kind, &Recipe::ed25519());
+        let Scene { env, token, key, agent, device } = Scene::ready(kind, &Recipe::ed25519().verify_required());
+        env.person().always_types(PIN);
         let other = env.host("other");
         other.authorize(&key);
         let logins = [agent.ssh(["device", "true"]).start(), agent.ssh(["other", "true"]).start()];
@@ -66,13 +67,16 @@ for_each_token! {
             let of_host = notices.iter().filter(|notice| notice.contains(&host.fingerprint())).count();
             assert_eq!(of_host, 1, "each host has its own prompt: {notices:#?}");
         }
-        assert_eq!(env.person().asked().len(), 2);
+        let pins = if kind == TokenKind::PinOnly { 2 } else { 0 };
+        assert_eq!(env.person().texts(Kind::Secret).len(), pins, "each is asked its own PIN");
+        assert_eq!(env.person().texts(Kind::Notice).len(), 2);
         assert_eq!(agent.audit().signatures().len(), 2);
     }
 
     /// The token hears of it, and is there for the next.
     fn a_client_that_goes_away_cancels_the_token(kind: TokenKind) {
-        let Scene { env, token, agent, device: _device, .. } = Scene::ready(kind, &Recipe::ed25519());
+        let Scene { env, token, agent, device: _device, .. } = Scene::ready(kind, &Recipe::ed25519().verify_required());
+        env.person().always_types(PIN);
         let mut login = agent.ssh(["device", "true"]).start();
         token.wait_for(|what| what == What::Waiting, PATIENCE);
         env.person().wait_until_asked(Kind::Notice);
@@ -92,7 +96,8 @@ for_each_token! {
     /// The agent's own limit, long before the token's.
     fn without_a_touch_our_deadline_ends_it(kind: TokenKind) {
         let Scene { env, token, agent, device: _device, .. } =
-            Scene::with(kind, &Recipe::ed25519(), |agent| agent.touch_seconds(2));
+            Scene::with(kind, &Recipe::ed25519().verify_required(), |agent| agent.touch_seconds(2));
+        env.person().always_types(PIN);
         let login = agent.ssh(["device", "true"]).start();
         let waiting = token.wait_for(|what| what == What::Waiting, PATIENCE);
         let cancelled = token.wait_for(|what| what == What::Cancelled, PATIENCE);
