@@ -10,17 +10,18 @@ use std::sync::OnceLock;
 /// tree. In the virtual machine there is no cargo, and the programs are those that are there.
 #[must_use]
 pub fn built(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    // None where the workspace does not build, which is found out once.
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let test = std::env::current_exe().expect("a running program knows its file");
         // Tests are built in target/PROFILE/deps, programs in target/PROFILE.
         let folder = test.parent().expect("a program is in a folder");
         let folder = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
-        if let Some(cargo) = std::env::var_os("CARGO") {
-            build(Path::new(&cargo), folder);
-        }
-        folder.to_owned()
+        let cargo = std::env::var_os("CARGO");
+        let ready = cargo.is_none_or(|cargo| build(Path::new(&cargo), folder));
+        ready.then(|| folder.to_owned())
     });
+    let folder = folder.as_ref().expect("the workspace builds");
     let program = folder.join(name);
     assert!(program.exists(), "{} is not there: run cargo build --workspace", program.display());
     program
