@@ -23,12 +23,14 @@ pub struct AuditError {
 /// Where records go. Each call returns when the record is durable.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
-    /// Before the token is asked for a signature.
+    /// Before a token or another agent is asked for a signature.
     async fn intent(&self, request: RequestId, intent: Intent) -> Result<(), AuditError>;
     /// A try that did not end the request: a wrong PIN, a finger that was not recognised.
     async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError>;
     /// How the request ended; exactly one for each request.
     async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError>;
+    /// Both at once, by one write, where nothing outside the agent happens between them: a software key has signed.
+    async fn intent_and_outcome(&self, request: RequestId, intent: Intent, outcome: Outcome) -> Result<(), AuditError>;
     /// Something other than a signature that an investigator wants to know of.
     async fn act(&self, act: Act) -> Result<(), AuditError>;
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, since_boot};
 use crate::assertion::Assertion;
-use crate::audit::record::{Intent, Verification};
+use crate::audit::record::{self, Intent, Signer, Verification};
 use crate::denial::{Code, Denial};
 use crate::identity::{Credential, Holder, Identity};
 use crate::occasion::{self, Occasion};
@@ -25,7 +25,7 @@ use crate::token::select::{Selected, select};
 use crate::token::{Exchange, TokenError};
 pub(crate) use patience::Patience;
 use retry::{Next, Tries};
-use trail::Trail;
+use trail::{Signed, Trail};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) 
     let mut trail = Trail::begin(agent.audit.as_ref(), agent.next_request(), subject);
     let result = Signing { agent, request, payload: &payload, client }.run(&mut trail).await;
     // 14: exactly one outcome, whichever stage ended the request.
-    trail.end(result).await.map(|assertion| assertion.signature().clone())
+    trail.end(result).await
 }
 
 /// One request under way.
@@ -62,12 +62,6 @@ struct Signing<'a> {
     request: &'a Request,
     payload: &'a Payload,
     client: &'a CancellationToken,
-}
-
-/// A verified answer, and how the token's user was verified for it.
-pub(crate) struct Signed {
-    pub(crate) assertion: Assertion,
-    pub(crate) user_verification: Verification,
 }
 
 impl Signing<'_> {
@@ -206,12 +200,14 @@ impl Asking<'_> {
             permit = self.signing.authorize(self.identity)?;
 
             // 11: on record, or not at all.
-            trail
+            let intended = trail
                 .intent(|subject| Intent {
                     subject,
                     destination: self.occasion(&permit, &token).destination(),
-                    token: occasion::audit_token(&token.device),
-                    user_verification: tries.verification(),
+                    signer: Signer::Token {
+                        token: occasion::audit_token(&token.device),
+                        user_verification: tries.verification(),
+                    },
                 })
                 .await?;
 
@@ -221,7 +217,12 @@ impl Asking<'_> {
                     // 13: believed only now.
                     let assertion = self.verify(&raw, &permit)?;
                     self.still_held()?;
-                    return Ok(Signed { assertion, user_verification: tries.verification() });
+                    let says = record::Assertion {
+                        flags: assertion.flags,
+                        counter: assertion.counter,
+                        user_verification: tries.verification(),
+                    };
+                    return Ok(Signed::by_token(intended, assertion.signature().clone(), says));
                 }
                 Err(failure) => failure,
             };

@@ -65,7 +65,7 @@ impl Audit {
         }
     }
 
-    /// The requests that ended with a signature: what was recorded before the token was asked, and how each ended.
+    /// The requests that ended with a signature: what was recorded before, and how each ended.
     #[must_use]
     pub fn signatures(&self) -> Vec<(Intent, Outcome)> {
         let intents = self.intents();
@@ -93,7 +93,7 @@ impl Audit {
         self.refusals().into_iter().map(|denial| denial.code).collect()
     }
 
-    /// What was recorded before tokens were asked.
+    /// What was recorded before signatures were made.
     #[must_use]
     pub fn intents(&self) -> Vec<((u32, RequestId), Intent)> {
         let intent = |record: Record| match record.event {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
-use agent::audit::record::{Meaning, Outcome, Verification};
+use agent::audit::record::{Meaning, Outcome, Signer, Verification};
 use soft_token::{Device, Touch};
 use tests::{Agent, Env, Host, KeyFile, PIN, Program, Recipe, Scene, TokenKind, for_each_token};
 
@@ -115,8 +115,9 @@ fn is_on_record(kind: TokenKind, recipe: &Recipe, agent: &Agent, key: &KeyFile, 
         let Meaning::Login { user, host_key } = &intent.subject.meaning else { panic!("{intent:?}") };
         assert_eq!(user, agent.env().user());
         assert!(destination.contains(host_key.as_deref().expect("OpenSSH logs in hostbound")));
-        let Outcome::Signed { flags, user_verification, .. } = outcome else { panic!("{outcome:?}") };
-        assert_eq!((*flags, *user_verification), (expected_flags, expected_verification));
+        assert!(matches!(intent.signer, Signer::Token { .. }), "{intent:?}");
+        let Outcome::Signed { assertion: Some(assertion) } = outcome else { panic!("{outcome:?}") };
+        assert_eq!((assertion.flags, assertion.user_verification), (expected_flags, expected_verification));
     }
 }
 

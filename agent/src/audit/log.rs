@@ -127,6 +127,10 @@ impl AuditLog for FileLog {
     async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError> {
         self.append(Event::Outcome { request, outcome }).await
     }
+    async fn intent_and_outcome(&self, request: RequestId, intent: Intent, outcome: Outcome) -> Result<(), AuditError> {
+        self.append(Event::Intent { request, intent }).await?;
+        self.append(Event::Outcome { request, outcome }).await
+    }
     async fn act(&self, act: Act) -> Result<(), AuditError> {
         self.append(Event::Act { act }).await
     }
@@ -172,7 +176,7 @@ fn scan(file: &mut File) -> std::io::Result<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::{Meaning, Peer, Subject, Token, Verification};
+    use crate::audit::record::{Assertion, Meaning, Peer, Signer, Subject, Token, Verification};
 
     fn intent() -> Intent {
         Intent {
@@ -184,8 +188,10 @@ mod tests {
                 bindings: vec![],
             },
             destination: "not proven".into(),
-            token: Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into() },
-            user_verification: Verification::Pin,
+            signer: Signer::Token {
+                token: Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into() },
+                user_verification: Verification::Pin,
+            },
         }
     }
 
@@ -205,9 +211,8 @@ mod tests {
         runtime().block_on(async {
             let log = FileLog::open(&path).unwrap();
             log.intent(RequestId(1), intent()).await.unwrap();
-            log.outcome(RequestId(1), Outcome::Signed { flags: 5, counter: 1, user_verification: Verification::Pin })
-                .await
-                .unwrap();
+            let assertion = Assertion { flags: 5, counter: 1, user_verification: Verification::Pin };
+            log.outcome(RequestId(1), Outcome::Signed { assertion: Some(assertion) }).await.unwrap();
             log.intent(RequestId(2), intent()).await.unwrap();
         });
         for _ in 0..2 {

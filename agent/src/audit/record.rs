@@ -31,7 +31,7 @@ pub struct RequestId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Event {
-    /// A token is about to be asked for a signature.
+    /// A signature is about to be made.
     Intent {
         /// The request.
         request: RequestId,
@@ -123,17 +123,35 @@ pub struct Binding {
     pub forwarding: bool,
 }
 
-/// What is about to be asked of which token.
+/// What is about to be done, and by what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// Who asks for what.
     pub subject: Subject,
     /// Where the signature goes, in the words of the prompt.
     pub destination: String,
-    /// The token.
-    pub token: Token,
-    /// How its user is going to be verified first.
-    pub user_verification: Verification,
+    /// What holds the private key.
+    pub signer: Signer,
+}
+
+/// What holds a private key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Signer {
+    /// A token.
+    Token {
+        /// Which one.
+        token: Token,
+        /// How its user is going to be verified first.
+        user_verification: Verification,
+    },
+    /// The agent itself. It signs in memory, so the intent is on disk together with the outcome.
+    Software,
+    /// Another agent, to which the request is passed on.
+    Upstream {
+        /// Its socket.
+        socket: String,
+    },
 }
 
 /// A token, as it shows itself. Neither field proves which token it is.
@@ -176,12 +194,8 @@ pub struct Attempt {
 pub enum Outcome {
     /// With a signature.
     Signed {
-        /// The authenticator data's flags: 1 user present, 4 user verified.
-        flags: u8,
-        /// The token's signature counter.
-        counter: u32,
-        /// How its user was verified in the end.
-        user_verification: Verification,
+        /// What the token says of it; null where no token signed.
+        assertion: Option<Assertion>,
     },
     /// With a refusal.
     Refused {
@@ -196,6 +210,17 @@ pub enum Outcome {
         /// The process id of the agent that wrote the intent: not the one that writes this.
         intent_by: u32,
     },
+}
+
+/// What a token says of a signature (*verified*: the signature covers flags and counter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assertion {
+    /// The authenticator data's flags: 1 user present, 4 user verified.
+    pub flags: u8,
+    /// The token's signature counter.
+    pub counter: u32,
+    /// How its user was verified in the end.
+    pub user_verification: Verification,
 }
 
 /// Something other than a signature.
@@ -223,7 +248,11 @@ pub enum Act {
     },
     /// All keys were removed.
     RemoveAll,
-    /// A request to add or remove was refused.
+    /// The agent was locked.
+    Lock,
+    /// The agent was unlocked.
+    Unlock,
+    /// A request to add, remove, lock or unlock was refused.
     Refused {
         /// What was asked.
         request: String,

@@ -1,12 +1,14 @@
 //! The audit records of one request: an intent, its attempts, exactly one outcome.
+//!
+//! Types hold the invariant: a signature leaves its [`Signed`] through [`Trail::end`] alone, which takes the trail with
+//! it, and there is no [`Signed`] without an intent that is on disk already or goes there with the outcome.
 
-use crate::assertion::Assertion;
-use crate::audit::record::{Attempt, Intent, Outcome, RequestId, Subject, Verification};
+use ssh_key::Signature;
+
+use crate::audit::record::{Assertion, Attempt, Intent, Outcome, RequestId, Signer, Subject, Verification};
 use crate::audit::{AuditError, AuditLog};
 use crate::denial::{Code, Denial};
 use crate::token::protocol::Failure;
-
-use super::Signed;
 
 pub(super) struct Trail<'a> {
     log: &'a dyn AuditLog,
@@ -15,19 +17,50 @@ pub(super) struct Trail<'a> {
     intent_written: bool,
 }
 
+/// The request's intent is on disk: [`Trail::intent`] says so, and nobody else can.
+#[must_use]
+pub(super) struct Intended(());
+
+/// A signature that does not leave before its outcome is on disk.
+#[must_use]
+pub(super) struct Signed {
+    signature: Signature,
+    assertion: Option<Assertion>,
+    /// The destination that the intent is still to name; none where it is on disk.
+    unrecorded: Option<String>,
+}
+
+impl Signed {
+    /// A token's, and what the token says of it.
+    pub(super) fn by_token(_: Intended, signature: Signature, assertion: Assertion) -> Self {
+        Self { signature, assertion: Some(assertion), unrecorded: None }
+    }
+
+    /// Another agent's.
+    #[allow(dead_code, reason = "no upstream agent is asked yet")]
+    pub(super) fn by_upstream(_: Intended, signature: Signature) -> Self {
+        Self { signature, assertion: None, unrecorded: None }
+    }
+
+    /// The agent's own, made in memory: nothing outside has happened, so the intent may come with the outcome.
+    #[allow(dead_code, reason = "there are no software keys yet")]
+    pub(super) fn by_software(destination: String, signature: Signature) -> Self {
+        Self { signature, assertion: None, unrecorded: Some(destination) }
+    }
+}
+
 impl<'a> Trail<'a> {
     pub(super) fn begin(log: &'a dyn AuditLog, request: RequestId, subject: Subject) -> Self {
         Self { log, request, subject, intent_written: false }
     }
 
     /// Writes the intent, once.
-    pub(super) async fn intent(&mut self, intent: impl FnOnce(Subject) -> Intent) -> Result<(), Denial> {
-        if self.intent_written {
-            return Ok(());
+    pub(super) async fn intent(&mut self, intent: impl FnOnce(Subject) -> Intent) -> Result<Intended, Denial> {
+        if !self.intent_written {
+            self.log.intent(self.request, intent(self.subject.clone())).await.map_err(unwritable)?;
+            self.intent_written = true;
         }
-        self.log.intent(self.request, intent(self.subject.clone())).await.map_err(unwritable)?;
-        self.intent_written = true;
-        Ok(())
+        Ok(Intended(()))
     }
 
     pub(super) async fn attempt(&self, tried: Verification, failure: &Failure) -> Result<(), Denial> {
@@ -36,13 +69,21 @@ impl<'a> Trail<'a> {
         self.log.attempt(self.request, attempt).await.map_err(unwritable)
     }
 
-    /// Writes the outcome. A signature whose outcome can't be written stays here.
-    pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Assertion, Denial> {
+    /// Writes the outcome, and the intent where it is still to be written. A signature whose outcome can't be written
+    /// stays here.
+    pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Signature, Denial> {
         match result {
-            Ok(Signed { assertion, user_verification }) => {
-                let outcome = Outcome::Signed { flags: assertion.flags, counter: assertion.counter, user_verification };
-                self.log.outcome(self.request, outcome).await.map_err(unwritable)?;
-                Ok(assertion)
+            Ok(Signed { signature, assertion, unrecorded }) => {
+                let outcome = Outcome::Signed { assertion };
+                let written = match unrecorded {
+                    Some(destination) if !self.intent_written => {
+                        let intent = Intent { subject: self.subject, destination, signer: Signer::Software };
+                        self.log.intent_and_outcome(self.request, intent, outcome).await
+                    }
+                    _ => self.log.outcome(self.request, outcome).await,
+                };
+                written.map_err(unwritable)?;
+                Ok(signature)
             }
             Err(denial) => {
                 let key = self.subject.key.clone();
@@ -61,4 +102,123 @@ impl<'a> Trail<'a> {
 fn unwritable(error: AuditError) -> Denial {
     tracing::error!(%error, "the audit log can't be written");
     Denial::new(Code::AuditUnwritable, format!("the audit log can't be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use ssh_key::Algorithm;
+
+    use super::*;
+    use crate::audit::record::{Act, Event, Meaning, Peer};
+
+    /// What was written, each write with its records; or a disk that is full.
+    #[derive(Default)]
+    struct Disk {
+        writes: Mutex<Vec<Vec<Event>>>,
+        full: bool,
+    }
+
+    impl Disk {
+        fn write(&self, events: Vec<Event>) -> Result<(), AuditError> {
+            if self.full {
+                return Err(AuditError { path: "log".into(), source: std::io::ErrorKind::StorageFull.into() });
+            }
+            self.writes.lock().unwrap().push(events);
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl AuditLog for Disk {
+        async fn intent(&self, request: RequestId, intent: Intent) -> Result<(), AuditError> {
+            self.write(vec![Event::Intent { request, intent }])
+        }
+        async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError> {
+            self.write(vec![Event::Attempt { request, attempt }])
+        }
+        async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError> {
+            self.write(vec![Event::Outcome { request, outcome }])
+        }
+        async fn intent_and_outcome(
+            &self,
+            request: RequestId,
+            intent: Intent,
+            outcome: Outcome,
+        ) -> Result<(), AuditError> {
+            self.write(vec![Event::Intent { request, intent }, Event::Outcome { request, outcome }])
+        }
+        async fn act(&self, act: Act) -> Result<(), AuditError> {
+            self.write(vec![Event::Act { act }])
+        }
+    }
+
+    const REQUEST: RequestId = RequestId(7);
+
+    fn subject() -> Subject {
+        Subject {
+            peer: Peer { pid: 1, uid: 1000, programs: vec![] },
+            key: "SHA256:x".into(),
+            application: None,
+            meaning: Meaning::Opaque,
+            bindings: vec![],
+        }
+    }
+
+    fn signature() -> Signature {
+        Signature::new(Algorithm::Ed25519, vec![0; 64]).unwrap()
+    }
+
+    fn intent_by(signer: Signer) -> Event {
+        Event::Intent { request: REQUEST, intent: Intent { subject: subject(), destination: "host".into(), signer } }
+    }
+
+    fn signed() -> Event {
+        Event::Outcome { request: REQUEST, outcome: Outcome::Signed { assertion: None } }
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_software_key_has_both_records_by_one_write() {
+        let disk = Disk::default();
+        let trail = Trail::begin(&disk, REQUEST, subject());
+        let released = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
+        assert_eq!(released, Ok(signature()));
+        assert_eq!(*disk.writes.lock().unwrap(), [[intent_by(Signer::Software), signed()]]);
+    }
+
+    #[test]
+    fn an_upstream_agent_is_on_record_before_it_is_asked() {
+        let disk = Disk::default();
+        let mut trail = Trail::begin(&disk, REQUEST, subject());
+        let upstream = Signer::Upstream { socket: "/run/other".into() };
+        let intent = |subject| Intent { subject, destination: "host".into(), signer: upstream.clone() };
+        let intended = run(trail.intent(intent)).unwrap_or_else(|denial| panic!("{denial}"));
+        assert_eq!(*disk.writes.lock().unwrap(), [[intent_by(upstream)]]);
+        assert_eq!(run(trail.end(Ok(Signed::by_upstream(intended, signature())))), Ok(signature()));
+        assert_eq!(disk.writes.lock().unwrap()[1..], [[signed()]]);
+    }
+
+    #[test]
+    fn without_its_records_a_signature_stays_here() {
+        let disk = Disk { full: true, ..Disk::default() };
+        let trail = Trail::begin(&disk, REQUEST, subject());
+        let refused = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
+        assert_eq!(refused.unwrap_err().code, Code::AuditUnwritable);
+    }
+
+    #[test]
+    fn a_refusal_says_who_asked_where_no_intent_does() {
+        let disk = Disk::default();
+        let denial = Denial::plain(Code::UnknownKey);
+        let refused = run(Trail::begin(&disk, REQUEST, subject()).end(Err(denial.clone())));
+        assert_eq!(refused, Err(denial.clone()));
+        let outcome = Outcome::Refused { denial, subject: Some(subject()) };
+        assert_eq!(*disk.writes.lock().unwrap(), [[Event::Outcome { request: REQUEST, outcome }]]);
+    }
 }
