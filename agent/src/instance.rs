@@ -16,9 +16,10 @@ use crate::audit::log::FileLog;
 use crate::audit::record::Act;
 use crate::config::{Config, Paths, helper_program};
 use crate::keystore::Keystore;
-use crate::listener::{self, Socket};
+use crate::listener;
 use crate::prompt::Chain;
 use crate::prompt::askpass::{Askpass, Environment};
+use crate::socket::Socket;
 use crate::token::helper::Helpers;
 use crate::{control, policy};
 

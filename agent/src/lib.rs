@@ -28,5 +28,6 @@ pub mod prompt;
 mod session;
 pub mod session_binding;
 pub mod sign;
+pub mod socket;
 pub mod token;
 mod wire;

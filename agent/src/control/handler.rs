@@ -16,11 +16,11 @@ use crate::agent::{Agent, since_boot};
 use crate::audit::record::Act;
 use crate::config::Paths;
 use crate::denial::Denial;
-use crate::listener::Socket;
 use crate::manage::{self, Management};
 use crate::occasion;
 use crate::peer::Peer;
 use crate::prompt::attached::Terminal;
+use crate::socket::Socket;
 
 /// How many events may wait for a client to read them. One that does not read is treated as one that is gone.
 const MOST_UNREAD: usize = 256;
