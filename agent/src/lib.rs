@@ -16,6 +16,7 @@ pub mod hardening;
 pub mod identity;
 pub mod instance;
 pub mod keystore;
+pub mod known_hosts;
 pub mod listener;
 pub mod logging;
 mod manage;

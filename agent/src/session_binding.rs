@@ -136,7 +136,7 @@ impl SessionBindings {
 /// The public key of a host key blob: the blob itself, or the key inside a host certificate, whose encoding is the type,
 /// a nonce, and the plain key's fields (OpenSSH PROTOCOL.certkeys). The rest of the certificate says nothing about who
 /// signed the session, so it is not looked at here.
-fn plain_public_key(blob: &[u8]) -> Option<KeyData> {
+pub(crate) fn plain_public_key(blob: &[u8]) -> Option<KeyData> {
     let mut rest = blob;
     let name = String::decode(&mut rest).ok()?;
     let Ok(algorithm) = Algorithm::new_certificate(&name) else {
