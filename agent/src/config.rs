@@ -10,6 +10,7 @@ use serde::Deserialize;
 use ssh_key::sha2::{Digest, Sha256};
 
 use crate::agent::Limits;
+use crate::offer::HostRule;
 use crate::policy::{self, UnboundHop};
 
 /// The name of the product's folders.
@@ -23,6 +24,8 @@ pub struct Config {
     pub helper: Option<PathBuf>,
     /// Requests through a forwarding host that does not prove where they lead.
     pub unbound_hop: UnboundHop,
+    /// What is offered on which host; the first that names the host holds.
+    pub host: Vec<HostRule>,
     /// Time limits.
     pub limits: LimitsConfig,
 }
@@ -213,6 +216,8 @@ mod tests {
             ("[limits]\ntouch_seconds = 45\n", false),
             ("[limits]\ntouch = 5\n", false),
             ("[limits]\nrequest_seconds = 18446744073709551615\n", false),
+            ("[[host]]\nname = \"device\"\noffer = [\"work\"]\n[[host]]\nname = \"*\"\noffer = []\n", true),
+            ("[host]\nname = \"device\"\noffer = [\"work\"]\n", false),
         ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Config::load(&path).is_ok(), good, "{text}");

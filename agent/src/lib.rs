@@ -21,6 +21,7 @@ pub mod listener;
 pub mod logging;
 mod manage;
 pub mod occasion;
+pub mod offer;
 pub mod payload;
 pub mod peer;
 pub mod policy;
