@@ -13,6 +13,7 @@ use crate::keystore::{Keystore, KeystoreError};
 use crate::policy;
 use crate::prompt::Chain;
 use crate::token::Authenticator;
+use crate::upstream::Upstreams;
 
 /// The agent behind both sockets.
 pub struct Agent {
@@ -20,6 +21,8 @@ pub struct Agent {
     pub keystore: Arc<Keystore>,
     /// The tokens.
     pub authenticator: Arc<dyn Authenticator>,
+    /// The agents whose keys are offered after ours.
+    pub upstreams: Upstreams,
     /// The ways to a person.
     pub prompts: Chain,
     /// The audit log.
@@ -69,6 +72,7 @@ impl Agent {
         Self {
             keystore: Arc::new(keystore),
             authenticator,
+            upstreams: Upstreams::default(),
             prompts,
             audit,
             settings,
@@ -78,6 +82,13 @@ impl Agent {
             tokens: Mutex::new(()),
             requests: AtomicU64::new(0),
         }
+    }
+
+    /// The same agent with others behind it.
+    #[must_use]
+    pub fn with_upstreams(mut self, upstreams: Upstreams) -> Self {
+        self.upstreams = upstreams;
+        self
     }
 
     /// Changes the keystore, away from the daemon's own thread: the list of kept keys is a file under a lock.

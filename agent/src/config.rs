@@ -28,6 +28,16 @@ pub struct Config {
     pub host: Vec<HostRule>,
     /// Time limits.
     pub limits: LimitsConfig,
+    /// Other agents whose keys are offered after ours, in this order.
+    pub upstream: Vec<UpstreamConfig>,
+}
+
+/// A table `[[upstream]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// The other agent's socket: absolute, or in the home directory (`~/`).
+    pub socket: PathBuf,
 }
 
 /// The table `[limits]`, in seconds.
@@ -65,6 +75,21 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// The sockets of the other agents.
+    ///
+    /// # Errors
+    /// When one of them depends on the folder in which the agent was started.
+    pub fn upstreams(&self, home: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        let absolute = |upstream: &UpstreamConfig| {
+            let socket = upstream.socket.strip_prefix("~").map_or(upstream.socket.clone(), |below| home.join(below));
+            if !socket.is_absolute() {
+                bail!("upstream {}: write the socket's whole path, or one that begins with ~/", socket.display());
+            }
+            Ok(socket)
+        };
+        self.upstream.iter().map(absolute).collect()
     }
 
     /// What the policy decides by.
@@ -218,10 +243,25 @@ mod tests {
             ("[limits]\nrequest_seconds = 18446744073709551615\n", false),
             ("[[host]]\nname = \"device\"\noffer = [\"work\"]\n[[host]]\nname = \"*\"\noffer = []\n", true),
             ("[host]\nname = \"device\"\noffer = [\"work\"]\n", false),
+            ("[[upstream]]\nsocket = \"/run/other\"\n[[upstream]]\nsocket = \"~/another\"\n", true),
+            ("[[upstream]]\n", false),
+            ("[[upstream]]\nsocket = \"/run/other\"\nkeys = 2\n", false),
         ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Config::load(&path).is_ok(), good, "{text}");
         }
+    }
+
+    #[test]
+    fn an_upstream_is_named_by_a_path_that_is_always_the_same() {
+        let sockets = |socket: &str| {
+            let config = Config { upstream: vec![UpstreamConfig { socket: socket.into() }], ..Config::default() };
+            config.upstreams(Path::new("/home/me")).ok()
+        };
+        assert_eq!(sockets("/run/other"), Some(vec!["/run/other".into()]));
+        assert_eq!(sockets("~/.other/agent"), Some(vec!["/home/me/.other/agent".into()]));
+        assert_eq!(sockets("other"), None);
+        assert_eq!(sockets("~other/agent"), None);
     }
 
     #[test]

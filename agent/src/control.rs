@@ -151,6 +151,30 @@ pub struct Status {
     pub attached: usize,
     /// Whether it could ask a person now, or why not.
     pub prompts: Result<(), String>,
+    /// The agents whose keys it offers after its own.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// Another agent whose keys are offered too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// How many keys it offers on this machine, or why it is left out.
+    pub keys: Result<usize, String>,
+    /// The last trouble with it, where it is over.
+    pub last_trouble: Option<Trouble>,
+    /// Whether it took all session bindings so far. One that does not can't hold its keys to their destinations.
+    pub takes_bindings: bool,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// How long ago.
+    pub seconds_ago: u64,
+    /// What it was.
+    pub what: String,
 }
 
 /// A token that is plugged in.

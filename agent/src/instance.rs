@@ -21,6 +21,7 @@ use crate::prompt::Chain;
 use crate::prompt::askpass::{Askpass, Environment};
 use crate::socket::Socket;
 use crate::token::helper::Helpers;
+use crate::upstream::Upstreams;
 use crate::{control, policy};
 
 /// How long requests under way may take to be put on record when the agent ends.
@@ -47,6 +48,7 @@ impl Instance {
         }
         let lock = lock(&paths)?;
         let helper = helper_program(config)?;
+        let upstreams = config.upstreams(&paths.home)?;
         let audit = FileLog::open(&paths.audit_log()).context("the audit log can't be opened")?;
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
         // The folder above as well: who may write there could put another in our folder's place.
@@ -58,6 +60,8 @@ impl Instance {
         let end = EndSignals::catch().context("signals can't be caught")?;
         let socket = Socket::bind(&paths.socket)?;
         let control = Socket::bind(&paths.control)?;
+        // Now that our socket is there, it is known by whatever name it is called.
+        let upstreams = Upstreams::new(upstreams, &paths.socket).context("upstream")?;
         let limits = config.limits();
         let settings: policy::Settings = config.settings();
         let helpers = Helpers::new(helper, limits.touch);
@@ -69,7 +73,8 @@ impl Instance {
             settings,
             limits,
             Some(paths.home.clone()),
-        );
+        )
+        .with_upstreams(upstreams);
         tokio::spawn(async move { helpers.prepare().await });
         Ok(Self { agent: Arc::new(agent), paths: Arc::new(paths), socket, control, end, _lock: lock })
     }

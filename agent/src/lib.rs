@@ -32,4 +32,5 @@ pub mod session_binding;
 pub mod sign;
 pub mod socket;
 pub mod token;
+pub mod upstream;
 mod wire;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use agent::config::{Config, Paths};
+use agent::config::{Config, Paths, UpstreamConfig};
 use agent::instance::Instance;
 use agent::{config, hardening, logging};
 use anyhow::{Context, bail};
@@ -42,6 +42,9 @@ struct Arguments {
     /// End the agent in SSH_AGENT_PID
     #[arg(short = 'k')]
     kill: bool,
+    /// Offer the keys of the agent at this socket too, after those of `[[upstream]]` in the configuration
+    #[arg(long, value_name = "SOCKET")]
+    upstream: Vec<PathBuf>,
     /// Say on standard output when the sockets are there (used by the agent when it starts itself in the background)
     #[arg(long, hide = true)]
     announce: bool,
@@ -72,7 +75,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let paths = Paths::find(arguments.address.as_deref())?;
     if arguments.announce {
         let messages = paths.messages();
-        return serve(paths, || {
+        return serve(paths, &arguments.upstream, || {
             println!();
             std::io::stdout().flush()?;
             leave_terminal(&messages)
@@ -80,18 +83,21 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if arguments.foreground || arguments.debug {
         let line = shell.set("SSH_AUTH_SOCK", &paths.socket.display().to_string());
-        return serve(paths, || {
+        return serve(paths, &arguments.upstream, || {
             println!("{line}");
             Ok(())
         });
     }
-    start_in_background(&paths, shell)
+    start_in_background(&paths, &arguments.upstream, shell)
 }
 
-fn serve(paths: Paths, ready: impl FnOnce() -> std::io::Result<()>) -> anyhow::Result<()> {
+fn serve(paths: Paths, upstreams: &[PathBuf], ready: impl FnOnce() -> std::io::Result<()>) -> anyhow::Result<()> {
     hardening::keep_memory_private().context("the agent's memory can't be kept private")?;
     logging::start();
-    let config = Config::load(&paths.config)?;
+    let mut config = Config::load(&paths.config)?;
+    for socket in upstreams {
+        config.upstream.push(UpstreamConfig { socket: std::path::absolute(socket)? });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let instance = Instance::start(paths, &config)?;
@@ -112,10 +118,14 @@ fn leave_terminal(messages: &Path) -> std::io::Result<()> {
 }
 
 /// Starts this program again as the agent, and waits until it listens. Forking would be unsound with threads about.
-fn start_in_background(paths: &Paths, shell: Shell) -> anyhow::Result<()> {
+fn start_in_background(paths: &Paths, upstreams: &[PathBuf], shell: Shell) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("the agent can't find its own program")?;
     let mut command = std::process::Command::new(own);
-    command.arg("--announce").arg("-a").arg(&paths.socket).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg("--announce").arg("-a").arg(&paths.socket);
+    for socket in upstreams {
+        command.arg("--upstream").arg(socket);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     // Of its own group, so that a Ctrl-C meant for the shell does not end it.
     let mut child = command.stderr(Stdio::piped()).process_group(0).spawn().context("the agent can't be started")?;
     let ready = child.stdout.as_mut().is_some_and(|stdout| stdout.read_exact(&mut [0]).is_ok());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::control::{Event, Request, Status};
+use agent::control::{Event, Request, Status, UpstreamStatus};
 use serde::Serialize;
 
 use crate::control::{Control, unexpected};
@@ -38,17 +38,32 @@ fn describe(status: &Status) -> String {
         Ok(()) => "through askpass".into(),
         Err(reason) => format!("nowhere: {reason}. Run `agent-cli attach` in a terminal."),
     };
-    aligned(
-        "",
-        [
-            ("agent", format!("version {}, process {}", status.agent, status.pid)),
-            ("socket", status.socket.display().to_string()),
-            ("audit log", status.audit_log.display().to_string()),
-            ("keys", status.keys.to_string()),
-            ("terminals", format!("{} attached", status.attached)),
-            ("prompts", prompts),
-        ],
-    )
+    let mut lines = vec![
+        ("agent", format!("version {}, process {}", status.agent, status.pid)),
+        ("socket", status.socket.display().to_string()),
+        ("audit log", status.audit_log.display().to_string()),
+        ("keys", status.keys.to_string()),
+        ("terminals", format!("{} attached", status.attached)),
+        ("prompts", prompts),
+    ];
+    lines.extend(status.upstreams.iter().map(|upstream| ("upstream", describe_upstream(upstream))));
+    aligned("", lines)
+}
+
+fn describe_upstream(upstream: &UpstreamStatus) -> String {
+    let socket = upstream.socket.display();
+    let mut line = match &upstream.keys {
+        Ok(1) => format!("{socket}: 1 key"),
+        Ok(keys) => format!("{socket}: {keys} keys"),
+        Err(trouble) => format!("{socket}: left out: {trouble}"),
+    };
+    if let Some(last) = &upstream.last_trouble {
+        line += &format!("; {} s ago: {}", last.seconds_ago, last.what);
+    }
+    if !upstream.takes_bindings {
+        line += "; it takes no session bindings, so it can't hold keys to their destinations";
+    }
+    line
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +77,29 @@ struct Entry<'a> {
     prompts_reachable: bool,
     /// Why no person could be asked; null when one could be.
     prompts_trouble: Option<&'a str>,
+    upstreams: Vec<Upstream<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Upstream<'a> {
+    socket: &'a Path,
+    /// How many keys it offers; null while it is left out.
+    keys: Option<usize>,
+    /// Why it is left out, or what the last trouble with it was.
+    trouble: Option<&'a str>,
+    takes_bindings: bool,
+}
+
+impl<'a> Upstream<'a> {
+    fn of(status: &'a UpstreamStatus) -> Self {
+        let last = status.last_trouble.as_ref().map(|trouble| &trouble.what);
+        Self {
+            socket: &status.socket,
+            keys: status.keys.as_ref().ok().copied(),
+            trouble: status.keys.as_ref().err().or(last).map(String::as_str),
+            takes_bindings: status.takes_bindings,
+        }
+    }
 }
 
 impl<'a> Entry<'a> {
@@ -75,12 +113,15 @@ impl<'a> Entry<'a> {
             attached: status.attached,
             prompts_reachable: status.prompts.is_ok(),
             prompts_trouble: status.prompts.as_ref().err().map(String::as_str),
+            upstreams: status.upstreams.iter().map(Upstream::of).collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use agent::control::Trouble;
+
     use super::*;
 
     fn status(attached: usize, prompts: Result<(), String>) -> Status {
@@ -92,6 +133,7 @@ mod tests {
             keys: 2,
             attached,
             prompts,
+            upstreams: vec![],
         }
     }
 
@@ -113,7 +155,32 @@ mod tests {
         let expected = serde_json::json!({
             "agent": "1.2.3", "pid": 42, "socket": "/run/agent.sock", "audit_log": "/state/audit.jsonl", "keys": 2,
             "attached": 0, "prompts_reachable": false, "prompts_trouble": "no way",
+            "upstreams": [],
         });
         assert_eq!(json, expected);
+    }
+
+    fn upstream(keys: Result<usize, String>, last: Option<&str>) -> UpstreamStatus {
+        let last_trouble = last.map(|what| Trouble { seconds_ago: 7, what: what.into() });
+        UpstreamStatus { socket: "/run/other".into(), keys, last_trouble, takes_bindings: last.is_none() }
+    }
+
+    #[test]
+    fn each_upstream_has_a_line() {
+        let mut status = status(0, Ok(()));
+        status.upstreams =
+            vec![upstream(Ok(3), None), upstream(Err("it is slow".into()), None), upstream(Ok(1), Some("it was slow"))];
+        let text = describe(&status);
+        let lines: Vec<_> = text.lines().skip(6).collect();
+        assert_eq!(lines[0], "upstream   /run/other: 3 keys");
+        assert_eq!(lines[1], "upstream   /run/other: left out: it is slow");
+        assert!(
+            lines[2].starts_with("upstream   /run/other: 1 key; 7 s ago: it was slow; it takes no session bindings")
+        );
+        let json = serde_json::to_value(Entry::of(&status)).unwrap();
+        let expected = serde_json::json!({
+            "socket": "/run/other", "keys": null, "trouble": "it is slow", "takes_bindings": true,
+        });
+        assert_eq!(json["upstreams"][1], expected);
     }
 }

@@ -121,7 +121,7 @@ impl Connection {
     ) -> Result<Event, Denial> {
         let management = Management { agent: &self.agent, terminal: terminal.as_ref(), client };
         match request {
-            Request::Status => Ok(Event::Status(self.status())),
+            Request::Status => Ok(Event::Status(self.status().await)),
             Request::Tokens => Ok(Event::Tokens { tokens: management.tokens().await? }),
             Request::Attach => {
                 let act = Act::Attach { peer: occasion::audit_peer(&self.peer) };
@@ -136,7 +136,7 @@ impl Connection {
         }
     }
 
-    fn status(&self) -> Status {
+    async fn status(&self) -> Status {
         Status {
             agent: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -145,6 +145,7 @@ impl Connection {
             keys: self.agent.keystore.list(since_boot()).len(),
             attached: self.agent.prompts.attached.count(),
             prompts: self.agent.prompts.reachable(),
+            upstreams: self.agent.upstreams.status().await,
         }
     }
 }
