@@ -177,7 +177,7 @@ prompts    through askpass
     let expected = json!({
         "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
         "audit_log": agent.audit().path(), "keys": 1, "attached": 0, "prompts_reachable": true,
-        "prompts_trouble": null,
+        "prompts_trouble": null, "upstreams": [],
     });
     assert_eq!(json, expected);
 }
