@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use crate::audit::AuditLog;
 use crate::audit::record::RequestId;
 use crate::keystore::{Keystore, KeystoreError};
+use crate::lock::Lock;
 use crate::policy;
 use crate::prompt::Chain;
 use crate::token::Authenticator;
@@ -19,6 +20,8 @@ use crate::upstream::Upstreams;
 pub struct Agent {
     /// The identities.
     pub keystore: Arc<Keystore>,
+    /// Whether they are locked away under a password.
+    pub lock: Arc<Lock>,
     /// The tokens.
     pub authenticator: Arc<dyn Authenticator>,
     /// The agents whose keys are offered after ours.
@@ -71,6 +74,7 @@ impl Agent {
     ) -> Self {
         Self {
             keystore: Arc::new(keystore),
+            lock: Arc::default(),
             authenticator,
             upstreams: Upstreams::default(),
             prompts,
@@ -115,4 +119,11 @@ impl Agent {
 pub fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Seconds since 1970: what certificates are valid by.
+#[must_use]
+pub fn wall_clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    u64::try_from(now.tv_sec).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! A token's answer, believed only after it was verified (OpenSSH PROTOCOL.u2f, CTAP 2.1 § 6.2.2).
 
 use signature::Verifier;
+use ssh_encoding::Encode;
 use ssh_key::public::KeyData;
 use ssh_key::sha2::{Digest, Sha256};
 use ssh_key::{Algorithm, Signature};
@@ -97,10 +98,18 @@ impl Assertion {
         Ok(())
     }
 
-    /// The signature for the client.
+    /// The signature as SSH encodes it, with flags and counter behind its string (OpenSSH PROTOCOL.u2f). ssh-key 0.6 puts
+    /// those of sk-ecdsa keys into the string.
     #[must_use]
-    pub fn signature(&self) -> &Signature {
-        &self.signature
+    pub fn signature(&self) -> Vec<u8> {
+        const TRAILER: usize = 5;
+        let bytes = self.signature.as_bytes();
+        let (signature, trailer) = bytes.split_at(bytes.len().saturating_sub(TRAILER));
+        let mut blob = Vec::new();
+        // Writing to a vector fails only when a length is over 4 GiB.
+        let _ = self.signature.algorithm().as_str().encode(&mut blob).and_then(|()| signature.encode(&mut blob));
+        blob.extend_from_slice(trailer);
+        blob
     }
 }
 

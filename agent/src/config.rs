@@ -11,7 +11,7 @@ use ssh_key::sha2::{Digest, Sha256};
 
 use crate::agent::Limits;
 use crate::offer::HostRule;
-use crate::policy::{self, UnboundHop};
+use crate::policy::{self, Rule};
 
 /// The name of the product's folders.
 const NAME: &str = "fido-ssh-agent";
@@ -22,8 +22,17 @@ const NAME: &str = "fido-ssh-agent";
 pub struct Config {
     /// The token helper's program; by default `sk-helper` beside the agent's own program.
     pub helper: Option<PathBuf>,
-    /// Requests through a forwarding host that does not prove where they lead.
-    pub unbound_hop: UnboundHop,
+    /// Requests through a forwarding host that does not prove where they lead: allow (default) or deny.
+    pub unbound_hop: Rule,
+    /// Data that is neither a login nor an SSHSIG message, for software keys on this machine: allow (default) or deny.
+    pub opaque: Rule,
+    /// Keys that are not on a FIDO token: allow (default) or deny.
+    pub software_keys: Rule,
+    /// Adding, removing, locking and unlocking over a forwarded connection: deny (default) or allow.
+    pub forwarded_management: Option<Rule>,
+    /// Keys with settings of their own.
+    #[serde(rename = "key")]
+    pub keys: Vec<KeyConfig>,
     /// What is offered on which host; the first that names the host holds.
     pub host: Vec<HostRule>,
     /// Time limits.
@@ -38,6 +47,17 @@ pub struct Config {
 pub struct UpstreamConfig {
     /// The other agent's socket: absolute, or in the home directory (`~/`).
     pub socket: PathBuf,
+}
+
+/// A table `[[key]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// The key, by its SHA-256 fingerprint.
+    pub fingerprint: String,
+    /// Whether it issues certificates, on this machine, and does nothing else.
+    #[serde(default)]
+    pub ca: bool,
 }
 
 /// The table `[limits]`, in seconds.
@@ -95,7 +115,14 @@ impl Config {
     /// What the policy decides by.
     #[must_use]
     pub fn settings(&self) -> policy::Settings {
-        policy::Settings { unbound_hop: self.unbound_hop }
+        let authorities = self.keys.iter().filter(|key| key.ca).map(|key| key.fingerprint.clone());
+        policy::Settings {
+            unbound_hop: self.unbound_hop,
+            opaque: self.opaque,
+            software_keys: self.software_keys,
+            forwarded_management: self.forwarded_management.unwrap_or(Rule::Deny),
+            authorities: authorities.collect(),
+        }
     }
 
     /// How long things may take.

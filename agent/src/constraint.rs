@@ -1,6 +1,9 @@
 //! What a key was restricted to when it was added (RFC 9987 § 3.2.7).
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::destination::DestinationConstraint;
 
 /// The constraints of one identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,6 +12,8 @@ pub struct Constraints {
     pub confirm: bool,
     /// When the key is forgotten, in time since boot (suspended time counts).
     pub expires_at: Option<Duration>,
+    /// For which destinations the key may be used; any, when empty.
+    pub destinations: Arc<[DestinationConstraint]>,
 }
 
 impl Constraints {

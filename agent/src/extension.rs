@@ -8,16 +8,20 @@ const SESSION_BIND: &str = "session-bind@openssh.com";
 /// query.
 const QUERY: &str = "query";
 
+/// SSH_AGENT_FAILURE.
+const FAILURE: u8 = 5;
 /// SSH_AGENT_SUCCESS.
 const SUCCESS: u8 = 6;
 /// SSH_AGENT_EXTENSION_FAILURE.
 const EXTENSION_FAILURE: u8 = 28;
 
 /// Serves an extension request and gives the answer's bytes. An unknown extension fails like a known one
-/// (PROTOCOL.agent), since a client can't act on the difference.
-pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings) -> Vec<u8> {
+/// (PROTOCOL.agent), since a client can't act on the difference. A locked agent takes bindings still, since connections that
+/// are made meanwhile outlast the lock (ssh-agent.c, `process_extension`).
+pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings, locked: bool) -> Vec<u8> {
     let answer = match name {
         SESSION_BIND => bind(body, bindings),
+        _ if locked => Some(vec![FAILURE]),
         QUERY if body.is_empty() => wire::encode_query_answer(&[QUERY, SESSION_BIND]).ok(),
         _ => None,
     };
@@ -52,7 +56,7 @@ mod tests {
     fn what_is_unknown_or_malformed_fails_as_an_extension() {
         let mut bindings = SessionBindings::default();
         for (name, body) in [("no-such@example.com", &b""[..]), (QUERY, b"x"), (SESSION_BIND, b"rubbish")] {
-            assert_eq!(serve(name, body, &mut bindings), [EXTENSION_FAILURE], "{name}");
+            assert_eq!(serve(name, body, &mut bindings, false), [EXTENSION_FAILURE], "{name}");
         }
         assert!(bindings.attempt_failed());
     }

@@ -6,27 +6,32 @@ use std::path::PathBuf;
 use ssh_key::public::KeyData;
 
 use crate::constraint::Constraints;
+use crate::software_key::SoftwareKey;
 
 /// A key this agent offers and signs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The public key, FIDO application included.
     pub public_key: KeyData,
+    /// As clients name it: the public key's encoding, or that of a certificate of it, which is an identity of its own.
+    pub blob: Vec<u8>,
     /// The comment clients are shown.
     pub comment: String,
-    /// Where the key handle is.
+    /// Where the key handle, or the key itself, is.
     pub holder: Holder,
     /// What the key was restricted to when it was added.
     pub constraints: Constraints,
 }
 
-/// Where an identity's key handle is to be had.
+/// Where an identity's key handle, or the key itself, is to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
-    /// Here.
+    /// The key is on a token, its handle is here.
     Credential(Credential),
-    /// In a key file under a passphrase, which is asked for when the key is first used.
+    /// The key is on a token, its handle in a key file under a passphrase, which is asked for when it is first used.
     ProtectedFile(PathBuf),
+    /// The key itself is here.
+    Software(SoftwareKey),
 }
 
 /// A credential on a token, named as CTAP names it (OpenSSH PROTOCOL.u2f).
@@ -97,6 +102,15 @@ pub fn application(key: &KeyData) -> Option<&str> {
         KeyData::SkEcdsaSha2NistP256(key) => Some(key.application()),
         _ => None,
     }
+}
+
+/// The encoding of a plain public key: what clients name it by.
+#[must_use]
+pub fn key_blob(key: &KeyData) -> Vec<u8> {
+    let mut blob = Vec::new();
+    // Writing to a vector fails only when a length is over 4 GiB.
+    let _ = ssh_encoding::Encode::encode(key, &mut blob);
+    blob
 }
 
 /// The SHA-256 fingerprint, as OpenSSH prints it.

@@ -6,20 +6,30 @@ pub mod file;
 mod kept;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ssh_key::public::KeyData;
+use bytes::Bytes;
 
-use crate::identity::{Credential, Holder, Identity, fingerprint};
+use crate::identity::{Holder, Identity, fingerprint};
 use file::KeyFileError;
 use kept::KeptKeys;
 
 /// All identities, in the order in which they were added.
 #[derive(Debug)]
 pub struct Keystore {
-    identities: Mutex<Vec<Identity>>,
+    held: Mutex<Arc<Identities>>,
     kept: KeptKeys,
+}
+
+/// The identities at one moment. Whoever has them keeps them, whatever is added or removed meanwhile.
+#[derive(Debug, Default)]
+pub struct Identities {
+    list: Vec<Arc<Identity>>,
+    /// The answer to a client that may see all of them, made when the first one asks.
+    encoded: OnceLock<Bytes>,
+    next_expiry: Option<Duration>,
+    any_destinations: bool,
 }
 
 /// Why the list of kept keys could not be read or written.
@@ -40,6 +50,42 @@ impl KeystoreError {
     }
 }
 
+impl Identities {
+    fn new(list: Vec<Arc<Identity>>) -> Self {
+        let next_expiry = list.iter().filter_map(|identity| identity.constraints.expires_at).min();
+        let any_destinations = list.iter().any(|identity| !identity.constraints.destinations.is_empty());
+        Self { list, encoded: OnceLock::new(), next_expiry, any_destinations }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether some of them may be shown to some clients only.
+    #[must_use]
+    pub fn any_destinations(&self) -> bool {
+        self.any_destinations
+    }
+
+    /// What `encode` makes of all of them, once for each change.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.encoded.get_or_init(|| encode(self)).clone()
+    }
+}
+
 impl Keystore {
     /// Takes up the keys listed below `state`. A key file that can't be read is passed over with a warning, and stays on
     /// the list: its disk may be plugged in again.
@@ -52,26 +98,31 @@ impl Keystore {
         for entry in kept.entries()? {
             let path = entry.path.display();
             match file::read(&entry.path) {
-                Ok(identity) if fingerprint(&identity.public_key) == entry.key => identities.push(identity),
+                Ok(read) if read.iter().all(|identity| fingerprint(&identity.public_key) == entry.key) => {
+                    identities.extend(read.into_iter().map(Arc::new));
+                }
                 Ok(_) => tracing::warn!(%path, "a kept key's file holds another key now, and is passed over"),
                 Err(error) => tracing::warn!(%path, %error, "a kept key can't be read"),
             }
         }
-        Ok(Self { identities: Mutex::new(identities), kept })
+        Ok(Self { held: Mutex::new(Arc::new(Identities::new(identities))), kept })
     }
 
     /// The identities that are good at `now`, a time since boot. Those whose lifetime is over are forgotten.
     #[must_use]
-    pub fn list(&self, now: Duration) -> Vec<Identity> {
-        let mut identities = self.identities();
-        identities.retain(|identity| !identity.constraints.expired(now));
-        identities.clone()
+    pub fn list(&self, now: Duration) -> Arc<Identities> {
+        let mut held = self.held();
+        if held.next_expiry.is_some_and(|expiry| expiry <= now) {
+            let alive = held.list.iter().filter(|identity| !identity.constraints.expired(now)).cloned().collect();
+            *held = Arc::new(Identities::new(alive));
+        }
+        Arc::clone(&held)
     }
 
-    /// The identity of a public key.
+    /// The identity that clients name by `blob`.
     #[must_use]
-    pub fn find(&self, key: &KeyData) -> Option<Identity> {
-        self.identities().iter().find(|identity| identity.public_key == *key).cloned()
+    pub fn find(&self, blob: &[u8]) -> Option<Arc<Identity>> {
+        self.held().list.iter().find(|identity| identity.blob == blob).cloned()
     }
 
     /// Adds an identity, or replaces the one with the same key, its comment and constraints too. With `path`, the file it
@@ -84,13 +135,13 @@ impl Keystore {
     pub fn add(&self, identity: Identity, path: Option<PathBuf>) -> Result<(), KeystoreError> {
         let constrained = !identity.constraints.is_empty();
         let key = identity.public_key.clone();
-        {
-            let mut identities = self.identities();
-            match identities.iter_mut().find(|other| other.public_key == key) {
+        self.change(|identities| {
+            let identity = Arc::new(identity);
+            match identities.iter_mut().find(|other| other.blob == identity.blob) {
                 Some(other) => *other = identity,
                 None => identities.push(identity),
             }
-        }
+        });
         match path {
             _ if constrained => self.kept.remove(&key),
             Some(path) => self.kept.add(path, &key),
@@ -98,19 +149,17 @@ impl Keystore {
         }
     }
 
-    /// Removes an identity for good; false when there is none of that key.
+    /// Removes an identity for good; false when there is none of that name.
     ///
     /// # Errors
     /// When the list of kept keys can't be written.
-    pub fn remove(&self, key: &KeyData) -> Result<bool, KeystoreError> {
-        let there = {
-            let mut identities = self.identities();
-            let before = identities.len();
-            identities.retain(|identity| identity.public_key != *key);
-            identities.len() < before
+    pub fn remove(&self, blob: &[u8]) -> Result<bool, KeystoreError> {
+        let Some(identity) = self.find(blob) else {
+            return Ok(false);
         };
-        self.kept.remove(key)?;
-        Ok(there)
+        self.change(|identities| identities.retain(|identity| identity.blob != blob));
+        self.kept.remove(&identity.public_key)?;
+        Ok(true)
     }
 
     /// Removes all identities for good.
@@ -118,7 +167,7 @@ impl Keystore {
     /// # Errors
     /// When the list of kept keys can't be written.
     pub fn remove_all(&self) -> Result<(), KeystoreError> {
-        self.identities().clear();
+        self.change(Vec::clear);
         self.kept.remove_all()
     }
 
@@ -126,28 +175,32 @@ impl Keystore {
     ///
     /// # Errors
     /// When the file can't be read, or the passphrase is wrong.
-    pub fn unlock(&self, identity: &Identity, path: &Path, passphrase: &[u8]) -> Result<Identity, KeyFileError> {
+    pub fn unlock(&self, identity: &Identity, path: &Path, passphrase: &[u8]) -> Result<Arc<Identity>, KeyFileError> {
         let credential = file::read_credential(path, &identity.public_key, passphrase)?;
-        let mut opened = identity.clone();
-        opened.holder = Holder::Credential(credential);
-        let mut identities = self.identities();
+        let opened = Arc::new(Identity { holder: Holder::Credential(credential), ..identity.clone() });
         // It may have been removed while the person typed; then it stays removed.
-        if let Some(held) = identities.iter_mut().find(|held| held.public_key == opened.public_key) {
-            held.holder = opened.holder.clone();
-        }
+        self.change(|identities| {
+            if let Some(held) = identities.iter_mut().find(|held| held.blob == identity.blob && ***held == *identity) {
+                *held = Arc::clone(&opened);
+            }
+        });
         Ok(opened)
     }
 
-    fn identities(&self) -> MutexGuard<'_, Vec<Identity>> {
-        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether this very identity is still held: neither removed, nor added anew, perhaps with more constraints.
+    #[must_use]
+    pub fn still_holds(&self, identity: &Identity) -> bool {
+        self.held().list.iter().any(|held| held.blob == identity.blob && **held == *identity)
     }
-}
 
-/// The credential of an identity, when it is at hand.
-#[must_use]
-pub fn credential(identity: &Identity) -> Option<&Credential> {
-    match &identity.holder {
-        Holder::Credential(credential) => Some(credential),
-        Holder::ProtectedFile(_) => None,
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Identity>>)) {
+        let mut held = self.held();
+        let mut list = held.list.clone();
+        change(&mut list);
+        *held = Arc::new(Identities::new(list));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Arc<Identities>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

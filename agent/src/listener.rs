@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
@@ -102,7 +101,7 @@ async fn converse(stream: UnixStream, mut session: Session, client: Cancellation
                 }
             }
         };
-        if answers.send(Bytes::from(answer)).await.is_err() {
+        if answers.send(answer).await.is_err() {
             return;
         }
     }

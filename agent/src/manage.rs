@@ -57,22 +57,27 @@ impl Management<'_> {
         Ok(tokens)
     }
 
-    /// Adds a key file; under a passphrase, the person is asked for it now.
-    pub(crate) async fn add_file(&self, path: PathBuf) -> Result<AddedKey, Denial> {
+    /// Adds a key file, and the certificate beside it; under a passphrase, the person is asked for it now.
+    pub(crate) async fn add_file(&self, path: PathBuf) -> Result<Vec<AddedKey>, Denial> {
         let patience = self.patience();
-        let mut identity = file::read(&path).map_err(|error| error.denial(&path))?;
-        if let Holder::ProtectedFile(_) = identity.holder {
+        let mut identities = file::read(&path).map_err(|error| error.denial(&path))?;
+        let protected = identities.iter().find(|identity| matches!(identity.holder, Holder::ProtectedFile(_)));
+        if let Some(key) = protected.map(|identity| identity.public_key.clone()) {
             let question = format!("Passphrase for {}: ", crate::prompt::visible(&path.display().to_string()));
             let passphrase = self.secret(Prompt { lines: vec![], question }, &patience).await?;
             let opening = tokio::task::spawn_blocking({
-                let (path, key) = (path.clone(), identity.public_key.clone());
+                let path = path.clone();
                 move || file::read_credential(&path, &key, passphrase.expose_secret().as_bytes())
             });
             let credential = patience.wait(opening).await?.map_err(|_| Denial::plain(Code::KeyFile))?;
-            identity.holder = Holder::Credential(credential.map_err(|error| error.denial(&path))?);
+            let holder = Holder::Credential(credential.map_err(|error| error.denial(&path))?);
+            identities.iter_mut().for_each(|identity| identity.holder = holder.clone());
         }
-        let from = path.display().to_string();
-        self.add(identity, from, Some(path)).await
+        let mut added = Vec::new();
+        for identity in identities {
+            added.push(self.add(identity, path.display().to_string(), Some(path.clone())).await?);
+        }
+        Ok(added)
     }
 
     /// Adds the resident keys of a token.
@@ -309,6 +314,7 @@ fn resident_identity(found: &ResidentCredential) -> Result<Identity, Denial> {
         flags: flags(true, found.protection == 3),
     };
     Ok(Identity {
+        blob: identity::key_blob(&public_key),
         public_key,
         comment: format!("{} {}", found.application, found.user_name),
         holder: Holder::Credential(credential),

@@ -2,7 +2,6 @@
 //! will cover it.
 
 use ssh_encoding::{Decode, Reader};
-use ssh_key::public::KeyData;
 
 /// The meaning of the data in a sign request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,15 +112,6 @@ fn certificate(data: &[u8]) -> Option<Payload> {
 fn text(data: &mut &[u8]) -> Option<String> {
     let bytes = Vec::<u8>::decode(data).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The key blob that clients name in requests and in what is to be signed.
-#[must_use]
-pub fn key_blob(key: &KeyData) -> Vec<u8> {
-    let mut blob = Vec::new();
-    // Writing to a vector fails only when a length is over 4 GiB.
-    let _ = ssh_encoding::Encode::encode(key, &mut blob);
-    blob
 }
 
 #[cfg(test)]

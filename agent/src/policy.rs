@@ -1,11 +1,13 @@
 //! Whether a request is served, and what it takes. Pure: everything it looks at is passed in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::denial::{Code, Denial};
-use crate::identity::{Holder, Identity};
+use crate::destination;
+use crate::identity::{self, Holder, Identity};
 use crate::payload::{Payload, Userauth};
 use crate::session_binding::{SessionBinding, SessionBindings};
 
@@ -18,25 +20,50 @@ pub struct Question<'a> {
     pub payload: &'a Payload,
     /// What the connection is bound to.
     pub bindings: &'a SessionBindings,
-    /// Time since boot.
+    /// Whether the agent is locked.
+    pub locked: bool,
+    /// Time since boot, which lifetimes are measured in.
     pub now: Duration,
+    /// Seconds since 1970, which certificates are valid by.
+    pub wall_clock: u64,
 }
 
 /// The parts of the configuration that decide.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What holds for requests through a forwarding host that does not prove where they lead.
-    pub unbound_hop: UnboundHop,
+    /// What holds for requests through a forwarding host that does not prove where they lead. [`Rule::Allow`] labels them.
+    pub unbound_hop: Rule,
+    /// Whether software keys sign, on this machine, what is neither a login nor an SSHSIG message: sshd's own host keys
+    /// need it.
+    pub opaque: Rule,
+    /// Whether software keys can be added.
+    pub software_keys: Rule,
+    /// Whether keys are added and removed, and the agent locked and unlocked, over a forwarded connection.
+    pub forwarded_management: Rule,
+    /// The fingerprints of the keys that issue certificates, and do nothing else.
+    pub authorities: BTreeSet<String>,
 }
 
-/// See [`Settings::unbound_hop`].
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            unbound_hop: Rule::Allow,
+            opaque: Rule::Allow,
+            software_keys: Rule::Allow,
+            forwarded_management: Rule::Deny,
+            authorities: BTreeSet::new(),
+        }
+    }
+}
+
+/// What a setting says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UnboundHop {
-    /// They are served, and labelled.
+pub enum Rule {
+    /// Served.
     #[default]
     Allow,
-    /// They are refused.
+    /// Refused.
     Deny,
 }
 
@@ -129,33 +156,86 @@ impl Path {
 
 /// Decides. It is asked twice for each request: before a person is troubled, and again after, since minutes may have
 /// passed.
-pub fn authorize(question: &Question<'_>, settings: Settings) -> Authorization {
-    match route(question, settings).and_then(|route| served(question).map(|()| route)) {
+pub fn authorize(question: &Question<'_>, settings: &Settings) -> Authorization {
+    match decide(question, settings) {
         Ok(route) => Authorization::Allowed(Permit { requirements: requirements(question.identity), route }),
         Err(denial) => Authorization::Denied(denial),
     }
 }
 
-/// Whether keys may be added or removed over a connection. One that is forwarded, or whose binding failed, is held by a
-/// stranger, who could otherwise take the operator's keys away for good.
-///
-/// # Errors
-/// The refusal.
-pub fn may_manage(bindings: &SessionBindings) -> Result<(), Denial> {
-    let forwarded = bindings.iter().any(|binding| binding.is_forwarding);
-    if forwarded || bindings.attempt_failed() { Err(Denial::plain(Code::ForwardedManagement)) } else { Ok(()) }
-}
-
-fn served(question: &Question<'_>) -> Result<(), Denial> {
+fn decide(question: &Question<'_>, settings: &Settings) -> Result<Route, Denial> {
+    if question.locked {
+        return Err(Denial::plain(Code::Locked));
+    }
     if question.identity.constraints.expired(question.now) {
         return Err(Denial::plain(Code::KeyGone));
     }
-    // A FIDO key never signs what it can't name, whatever its application: websites' challenges among it
-    // (ssh-agent.c, check_websafe_message_contents).
-    match question.payload {
-        Payload::Userauth(_) | Payload::SshSig { .. } => Ok(()),
-        Payload::Certificate { .. } | Payload::Opaque => Err(Denial::plain(Code::OpaqueData)),
+    let route = route(question, settings)?;
+    meaning(question, settings, &route)?;
+    destinations(question)?;
+    Ok(route)
+}
+
+/// Whether an identity is listed over a connection, and may be replaced or removed over it: what is hidden can't be
+/// touched either (ssh-agent.c, `identity_permitted`).
+#[must_use]
+pub fn visible(identity: &Identity, bindings: &SessionBindings, wall_clock: u64) -> bool {
+    destination::permitted(&identity.constraints.destinations, bindings, None, wall_clock)
+}
+
+/// Whether keys may be added or removed, and the agent locked or unlocked, over a connection. One that is forwarded, or
+/// whose binding failed, is held by a stranger, who could otherwise take the operator's keys away for good.
+///
+/// # Errors
+/// The refusal.
+pub fn may_manage(bindings: &SessionBindings, settings: &Settings) -> Result<(), Denial> {
+    let forwarded = bindings.iter().any(|binding| binding.is_forwarding) || bindings.attempt_failed();
+    match settings.forwarded_management {
+        Rule::Deny if forwarded => Err(Denial::plain(Code::ForwardedManagement)),
+        _ => Ok(()),
     }
+}
+
+/// Whether the key signs data of this meaning.
+fn meaning(question: &Question<'_>, settings: &Settings, route: &Route) -> Result<(), Denial> {
+    let local = *route == Route::Unbound;
+    let issues_certificates = || settings.authorities.contains(&identity::fingerprint(&question.identity.public_key));
+    let is_authority = !settings.authorities.is_empty() && issues_certificates();
+    let on_token = identity::application(&question.identity.public_key).is_some();
+    let served = match question.payload {
+        Payload::Certificate { .. } if is_authority => local,
+        _ if is_authority => false,
+        Payload::Userauth(_) | Payload::SshSig { .. } => true,
+        // A FIDO key never signs what it can't name, whatever its application: websites' challenges are among it
+        // (ssh-agent.c, check_websafe_message_contents, looks at applications other than "ssh:" alone).
+        Payload::Certificate { .. } | Payload::Opaque => local && !on_token && settings.opaque == Rule::Allow,
+    };
+    match served {
+        true => Ok(()),
+        false if is_authority => Err(Denial::plain(Code::AuthorityKey)),
+        false => Err(Denial::plain(Code::OpaqueData)),
+    }
+}
+
+/// Whether the key's destination constraints let it sign this (ssh-agent.c, `process_sign_request2`).
+fn destinations(question: &Question<'_>) -> Result<(), Denial> {
+    let constraints = &question.identity.constraints.destinations;
+    if constraints.is_empty() {
+        return Ok(());
+    }
+    let proven = match (question.payload, question.bindings.last()) {
+        (Payload::Userauth(login), Some(last)) => {
+            // Behind another host a login has to name its host key: that host could otherwise pass on a session of its
+            // own making.
+            let hostbound = login.host_key.is_some() || question.bindings.iter().count() == 1;
+            let to_last = login.session_id == last.session_id
+                && login.host_key.as_ref().is_none_or(|host_key| *host_key == last.host_key);
+            let user = Some(login.user.as_str());
+            hostbound && to_last && destination::permitted(constraints, question.bindings, user, question.wall_clock)
+        }
+        _ => false,
+    };
+    if proven { Ok(()) } else { Err(Denial::plain(Code::DestinationNotPermitted)) }
 }
 
 fn requirements(identity: &Identity) -> Requirements {
@@ -165,6 +245,7 @@ fn requirements(identity: &Identity) -> Requirements {
             (credential.flags.user_presence_required(), credential.flags.user_verification_required())
         }
         Holder::ProtectedFile(_) => (true, false),
+        Holder::Software(_) => (false, false),
     };
     Requirements {
         confirm: identity.constraints.confirm,
@@ -174,7 +255,7 @@ fn requirements(identity: &Identity) -> Requirements {
 }
 
 /// Follows the bindings to where the signature goes, and refuses what contradicts them.
-fn route(question: &Question<'_>, settings: Settings) -> Result<Route, Denial> {
+fn route(question: &Question<'_>, settings: &Settings) -> Result<Route, Denial> {
     let login = match question.payload {
         Payload::Userauth(login) => Some(login),
         _ => None,
@@ -210,14 +291,14 @@ fn at_authenticating_host(
 fn behind_forwarding_host(
     bindings: &SessionBindings,
     login: Option<&Userauth>,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<Route, Denial> {
     if login.is_some_and(|login| bindings.iter().any(|hop| hop.session_id == login.session_id)) {
         return Err(Denial::plain(Code::SessionReplayed));
     }
     match settings.unbound_hop {
-        UnboundHop::Allow => Ok(Route::NotProven { through: path(bindings) }),
-        UnboundHop::Deny => Err(Denial::plain(Code::UnboundHop)),
+        Rule::Allow => Ok(Route::NotProven { through: path(bindings) }),
+        Rule::Deny => Err(Denial::plain(Code::UnboundHop)),
     }
 }
 
@@ -227,169 +308,4 @@ fn path(bindings: &SessionBindings) -> Path {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::constraint::Constraints;
-    use crate::identity::{Credential, KeyHandle, SkFlags};
-    use signature::Signer;
-    use ssh_key::rand_core::OsRng;
-    use ssh_key::{Algorithm, PrivateKey, Signature};
-
-    const ALLOW: Settings = Settings { unbound_hop: UnboundHop::Allow };
-    const DENY: Settings = Settings { unbound_hop: UnboundHop::Deny };
-
-    fn host() -> PrivateKey {
-        PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap()
-    }
-
-    fn key_of(host: &PrivateKey) -> Vec<u8> {
-        host.public_key().to_bytes().unwrap()
-    }
-
-    fn bound(path: &[(&PrivateKey, &[u8], bool)]) -> SessionBindings {
-        let mut bindings = SessionBindings::default();
-        for (host, session, forwarding) in path {
-            let signature: Signature = host.try_sign(session).unwrap();
-            let signature = Vec::try_from(signature).unwrap();
-            bindings.bind(&key_of(host), session, &signature, *forwarding).unwrap();
-        }
-        bindings
-    }
-
-    fn identity(flags: u8) -> Identity {
-        Identity {
-            public_key: host().public_key().key_data().clone(),
-            comment: String::new(),
-            holder: Holder::Credential(Credential {
-                application: "ssh:".into(),
-                key_handle: KeyHandle::new([1; 16]),
-                flags: SkFlags(flags),
-            }),
-            constraints: Constraints::default(),
-        }
-    }
-
-    fn login(session: &[u8], host_key: Option<Vec<u8>>) -> Payload {
-        Payload::Userauth(Userauth { session_id: session.to_vec(), user: "alice".into(), host_key })
-    }
-
-    fn decide(payload: &Payload, bindings: &SessionBindings, settings: Settings) -> Result<Route, Code> {
-        let identity = identity(0x01);
-        let question = Question { identity: &identity, payload, bindings, now: Duration::ZERO };
-        match authorize(&question, settings) {
-            Authorization::Allowed(permit) => Ok(permit.route),
-            Authorization::Denied(denial) => Err(denial.code),
-        }
-    }
-
-    fn sshsig() -> Payload {
-        Payload::SshSig { namespace: "git".into() }
-    }
-
-    /// DESIGN: what holds for each shape of path, data and setting.
-    #[test]
-    fn table_of_routes() {
-        let (jump, device) = (host(), host());
-        let (jump_key, device_key) = (key_of(&jump), key_of(&device));
-        let local = SessionBindings::default();
-        let direct = bound(&[(&device, b"device", false)]);
-        let through = bound(&[(&jump, b"jump", true), (&device, b"device", false)]);
-        let mut failed = SessionBindings::default();
-        failed.note_failure();
-        let mut failed_then_bound = direct.clone();
-        failed_then_bound.note_failure();
-        let open = bound(&[(&jump, b"jump", true)]);
-        let to_device = |hosts: &[Vec<u8>], unverified| {
-            let through = Path { hosts: hosts.to_vec(), unverified };
-            Ok(Route::Proven { host_key: device_key.clone(), through })
-        };
-        let not_proven = |hosts: &[Vec<u8>], unverified| {
-            Ok(Route::NotProven { through: Path { hosts: hosts.to_vec(), unverified } })
-        };
-
-        let cases = [
-            ("local login", login(b"any", None), &local, ALLOW, Ok(Route::Unbound)),
-            ("local signature", sshsig(), &local, DENY, Ok(Route::Unbound)),
-            ("bound login", login(b"device", None), &direct, ALLOW, to_device(&[], false)),
-            ("bound, hostbound", login(b"device", Some(device_key.clone())), &direct, ALLOW, to_device(&[], false)),
-            (
-                "bound, another host",
-                login(b"device", Some(jump_key.clone())),
-                &direct,
-                ALLOW,
-                Err(Code::HostKeyMismatch),
-            ),
-            ("bound, another session", login(b"other", None), &direct, ALLOW, Err(Code::SessionMismatch)),
-            ("bound, no login", sshsig(), &direct, ALLOW, Err(Code::SessionMismatch)),
-            (
-                "through a jump host",
-                login(b"device", None),
-                &through,
-                DENY,
-                to_device(std::slice::from_ref(&jump_key), false),
-            ),
-            ("the jump host's own session, after", login(b"jump", None), &through, ALLOW, Err(Code::SessionMismatch)),
-            ("the jump host's own session", login(b"jump", None), &open, ALLOW, Err(Code::SessionReplayed)),
-            (
-                "a client without session-bind",
-                login(b"device", None),
-                &open,
-                ALLOW,
-                not_proven(std::slice::from_ref(&jump_key), false),
-            ),
-            ("the same, denied", login(b"device", None), &open, DENY, Err(Code::UnboundHop)),
-            ("signature over forwarding", sshsig(), &open, ALLOW, not_proven(std::slice::from_ref(&jump_key), false)),
-            ("the same, denied", sshsig(), &open, DENY, Err(Code::UnboundHop)),
-            ("a binding that failed", login(b"any", None), &failed, ALLOW, not_proven(&[], true)),
-            ("the same, denied", login(b"any", None), &failed, DENY, Err(Code::UnboundHop)),
-            ("failed, then bound", login(b"device", None), &failed_then_bound, DENY, to_device(&[], true)),
-            ("opaque", Payload::Opaque, &local, ALLOW, Err(Code::OpaqueData)),
-            ("certificate", Payload::Certificate { kind: "x".into() }, &local, ALLOW, Err(Code::OpaqueData)),
-        ];
-        for (what, payload, bindings, settings, expected) in cases {
-            assert_eq!(decide(&payload, bindings, settings), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_stranger_manages_no_keys() {
-        let (jump, device) = (host(), host());
-        let mut failed = SessionBindings::default();
-        failed.note_failure();
-        for (what, bindings, allowed) in [
-            ("local", SessionBindings::default(), true),
-            ("bound for a login", bound(&[(&device, b"device", false)]), true),
-            ("forwarded", bound(&[(&jump, b"jump", true)]), false),
-            ("forwarded, then bound", bound(&[(&jump, b"jump", true), (&device, b"device", false)]), false),
-            ("binding failed", failed, false),
-        ] {
-            assert_eq!(may_manage(&bindings).is_ok(), allowed, "{what}");
-        }
-    }
-
-    #[test]
-    fn requirements_are_what_the_key_asks() {
-        for (flags, presence, verification) in [
-            (0x00, false, UserVerification::NotRequired),
-            (0x01, true, UserVerification::NotRequired),
-            (0x05, true, UserVerification::BuiltInThenPin),
-            (0x25, true, UserVerification::BuiltInThenPin),
-        ] {
-            let required = requirements(&identity(flags));
-            assert_eq!((required.user_presence, required.user_verification), (presence, verification), "{flags:#x}");
-        }
-    }
-
-    #[test]
-    fn an_expired_key_is_gone() {
-        let mut identity = identity(0x01);
-        identity.constraints.expires_at = Some(Duration::from_secs(10));
-        let (payload, bindings) = (sshsig(), SessionBindings::default());
-        let at = |seconds| {
-            let now = Duration::from_secs(seconds);
-            authorize(&Question { identity: &identity, payload: &payload, bindings: &bindings, now }, ALLOW)
-        };
-        assert!(matches!(at(9), Authorization::Allowed(_)));
-        assert!(matches!(at(10), Authorization::Denied(Denial { code: Code::KeyGone, .. })));
-    }
-}
+mod tests;

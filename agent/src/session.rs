@@ -2,29 +2,24 @@
 
 use std::sync::Arc;
 
-use ssh_agent_lib::agent::Session as Protocol;
-use ssh_agent_lib::error::AgentError;
-use ssh_agent_lib::proto::{Identity as Listed, PublicCredential, RemoveIdentity, Response, SignRequest};
-use ssh_encoding::Encode;
-use ssh_key::Signature;
-use ssh_key::public::KeyData;
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretSlice};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, since_boot};
+use crate::agent::{Agent, since_boot, wall_clock};
 use crate::audit::record::Act;
+use crate::certificate::plain_public_key;
 use crate::constraint::Constraints;
 use crate::denial::{Code, Denial};
 use crate::extension;
 use crate::identity::{self, Holder, Identity};
-use crate::keystore::{Keystore, KeystoreError, file};
+use crate::keystore::{Identities, Keystore, KeystoreError, file};
+use crate::lock::LockError;
 use crate::peer::Peer;
-use crate::policy;
+use crate::policy::{self, Rule};
 use crate::session_binding::SessionBindings;
 use crate::sign;
-use crate::wire::{self, Addition, Incoming};
-
-/// SSH_AGENT_FAILURE. It carries no reason: that goes to the prompt, the audit log and the agent's messages.
-const FAILURE: u8 = 5;
+use crate::wire::{self, AddedKey, Addition, Incoming, WireError};
 
 /// The most refusals of a connection. Each leaves a record, and a stranger must not fill the disk with them; ssh tries each
 /// key of the agent once.
@@ -39,6 +34,9 @@ pub(crate) struct Session {
     refused: u32,
 }
 
+/// The request was refused: SSH_AGENT_FAILURE. It carries no reason: that is on record, and among the agent's messages.
+struct Failure;
+
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, client: CancellationToken) -> Self {
@@ -46,58 +44,166 @@ impl Session {
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
-    pub(crate) async fn answer(&mut self, frame: &[u8]) -> Vec<u8> {
+    pub(crate) async fn answer(&mut self, frame: &[u8]) -> Bytes {
         let incoming = match wire::decode(frame) {
             Ok(incoming) => incoming,
-            Err(error) => {
-                tracing::debug!(%error, "a message was not understood");
-                return vec![FAILURE];
-            }
+            Err(error) => return status(self.not_understood(frame, error).await),
         };
-        let response = match incoming {
-            Incoming::Extension { name, body } => return extension::serve(&name, &body, &mut self.bindings),
-            Incoming::Add(addition) => self.add(addition).await.map(|()| Response::Success),
-            Incoming::Other(request) => self.handle(request).await,
-        };
-        match response.map(|response| wire::encode(&response)) {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "an answer can't be encoded");
-                vec![FAILURE]
+        match incoming {
+            Incoming::List => self.list(),
+            Incoming::Sign(request) => match self.sign(request).await {
+                Ok(signature) => signature.into(),
+                Err(Failure) => status(Err(Failure)),
+            },
+            Incoming::Extension { name, body } => {
+                extension::serve(&name, &body, &mut self.bindings, self.agent.lock.is_locked()).into()
             }
-            Err(_) => vec![FAILURE],
+            Incoming::Add(addition) => status(self.add(*addition).await),
+            Incoming::Remove(blob) => status(self.remove(blob).await),
+            Incoming::RemoveAll => status(self.remove_all().await),
+            Incoming::Lock(password) => status(self.lock(password).await),
+            Incoming::Unlock(password) => status(self.unlock(password).await),
+            Incoming::Pkcs11 => status(Err(self.refuse("use PKCS#11", Denial::plain(Code::Provider)).await)),
         }
     }
 
-    async fn add(&mut self, addition: Addition) -> Result<(), AgentError> {
+    /// A key that is not understood is worth a record: whoever brought it is told no reason.
+    async fn not_understood(&mut self, frame: &[u8], error: WireError) -> Result<(), Failure> {
+        if wire::is_addition(frame) {
+            self.may_manage("add").await?;
+            return Err(self.refuse("add", Denial::new(Code::KeyRejected, error.to_string())).await);
+        }
+        tracing::debug!(%error, "a message was not understood");
+        Err(Failure)
+    }
+
+    fn list(&self) -> Bytes {
+        if self.agent.lock.is_locked() {
+            return encode_list(std::iter::empty());
+        }
+        let identities = self.agent.keystore.list(since_boot());
+        if !identities.any_destinations() {
+            return identities.encoded(|all: &Identities| encode_list(all.iter().map(AsRef::as_ref)));
+        }
+        let now = wall_clock();
+        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.bindings, now));
+        encode_list(visible.map(AsRef::as_ref))
+    }
+
+    async fn sign(&mut self, request: wire::Sign) -> Result<Vec<u8>, Failure> {
+        let Some(key) = plain_public_key(&request.key_blob) else {
+            tracing::debug!("a key can't be parsed");
+            return Err(Failure);
+        };
+        let request = sign::Request {
+            key,
+            key_blob: request.key_blob,
+            data: request.data,
+            flags: request.flags,
+            bindings: self.bindings.clone(),
+            peer: self.peer.clone(),
+        };
+        match sign::sign(&self.agent, &request, &self.client).await {
+            Ok(signature) => wire::encode_signature(&signature).map_err(|_| Failure),
+            Err(_) => {
+                self.count_refusal();
+                Err(Failure)
+            }
+        }
+    }
+
+    async fn add(&mut self, addition: Addition) -> Result<(), Failure> {
         self.may_manage("add").await?;
-        let Addition { key, comment, confirm, lifetime } = addition;
-        let Ok(credential) = file::credential(&key) else {
-            let reason = "only keys of FIDO tokens can be added so far";
-            return Err(self.refuse("add", Denial::new(Code::NotSupported, reason)).await);
+        let Addition { blob, public_key, key, comment, confirm, lifetime, destinations, provider } = addition;
+        // "internal" is the middleware that OpenSSH has built in, and what sk-helper does.
+        if let Some(library) = provider.filter(|provider| !provider.eq_ignore_ascii_case("internal")) {
+            let reason = format!("the key's FIDO middleware {library} is not loaded: this agent loads no libraries");
+            return Err(self.refuse("add", Denial::new(Code::Provider, reason)).await);
+        }
+        let holder = match key {
+            AddedKey::Credential(credential) => Holder::Credential(credential),
+            AddedKey::Software(key) => {
+                if self.agent.settings.software_keys == Rule::Deny {
+                    return Err(self.refuse("add", Denial::plain(Code::SoftwareKeysDenied)).await);
+                }
+                Holder::Software(key)
+            }
         };
-        let public_key = match ssh_key::PrivateKey::new(key, "") {
-            Ok(key) => key.public_key().key_data().clone(),
-            Err(error) => return Err(AgentError::other(error)),
+        self.may_touch("add", &blob).await?;
+        let constraints = Constraints {
+            confirm,
+            expires_at: lifetime.map(|lifetime| since_boot() + lifetime),
+            destinations: destinations.unwrap_or_default().into(),
         };
-        let expires_at = lifetime.map(|lifetime| since_boot() + lifetime);
-        let identity = Identity {
-            public_key,
-            comment,
-            holder: Holder::Credential(credential),
-            constraints: Constraints { confirm, expires_at },
-        };
-        let finding = tokio::task::spawn_blocking({
-            let (key, home) = (identity.public_key.clone(), self.agent.home.clone());
-            let client = self.peer.processes.first().cloned();
-            move || file::find(&key, client.as_ref(), home.as_deref())
-        });
-        let path = finding.await.ok().flatten();
+        let identity = Identity { public_key, blob, comment, holder, constraints };
+        let path = self.key_file(&identity).await;
         let from = path.as_ref().map_or_else(|| self.peer.describe(), |path| path.display().to_string());
         let act = Act::Add { key: identity::fingerprint(&identity.public_key), from };
         self.record(act).await?;
         self.change_keys(move |keys| keys.add(identity, path)).await;
         Ok(())
+    }
+
+    /// The file a FIDO key comes from, to have it again after a restart. Software keys are never kept.
+    async fn key_file(&self, identity: &Identity) -> Option<std::path::PathBuf> {
+        if !matches!(identity.holder, Holder::Credential(_)) {
+            return None;
+        }
+        let finding = tokio::task::spawn_blocking({
+            let (key, home) = (identity.public_key.clone(), self.agent.home.clone());
+            let client = self.peer.processes.first().cloned();
+            move || file::find(&key, client.as_ref(), home.as_deref())
+        });
+        finding.await.ok().flatten()
+    }
+
+    async fn remove(&mut self, blob: Vec<u8>) -> Result<(), Failure> {
+        self.may_manage("remove").await?;
+        let identity = self.agent.keystore.find(&blob).ok_or(Failure)?;
+        self.may_touch("remove", &blob).await?;
+        self.record(Act::Remove { key: identity::fingerprint(&identity.public_key) }).await?;
+        self.change_keys(move |keys| keys.remove(&blob).map(|_| ())).await;
+        Ok(())
+    }
+
+    async fn remove_all(&mut self) -> Result<(), Failure> {
+        self.may_manage("remove all").await?;
+        self.record(Act::RemoveAll).await?;
+        self.change_keys(Keystore::remove_all).await;
+        Ok(())
+    }
+
+    async fn lock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
+        self.may_manage("lock").await?;
+        if password.expose_secret().is_empty() {
+            return Err(Failure);
+        }
+        let lock = Arc::clone(&self.agent.lock);
+        self.record(Act::Lock).await?;
+        let locking = tokio::task::spawn_blocking(move || lock.lock(password.expose_secret()));
+        locking.await.is_ok_and(|locked| locked.is_ok()).then_some(()).ok_or(Failure)
+    }
+
+    async fn unlock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
+        if let Err(denial) = policy::may_manage(&self.bindings, &self.agent.settings) {
+            return Err(self.refuse("unlock", denial).await);
+        }
+        let lock = Arc::clone(&self.agent.lock);
+        let unlocking = tokio::task::spawn_blocking(move || lock.unlock(password.expose_secret()));
+        match unlocking.await.unwrap_or(Err(LockError::NoChange)) {
+            Ok(()) => self.record(Act::Unlock).await,
+            Err(LockError::Wrong(delay)) => {
+                let failure =
+                    self.refuse("unlock", Denial::new(Code::Locked, LockError::Wrong(delay).to_string())).await;
+                // It is this caller's answer that waits, and nobody else's.
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    () = self.client.cancelled() => {}
+                }
+                Err(failure)
+            }
+            Err(LockError::Empty | LockError::NoChange) => Err(Failure),
+        }
     }
 
     /// Changes the keys. What can't be written to the list of kept keys holds until the agent ends, and is said.
@@ -107,18 +213,31 @@ impl Session {
         }
     }
 
-    async fn may_manage(&mut self, request: &str) -> Result<(), AgentError> {
-        match policy::may_manage(&self.bindings) {
-            Ok(()) => Ok(()),
-            Err(denial) => Err(self.refuse(request, denial).await),
-        }
+    /// Whether keys may be changed over this connection, now.
+    async fn may_manage(&mut self, request: &str) -> Result<(), Failure> {
+        let denial = match policy::may_manage(&self.bindings, &self.agent.settings) {
+            Err(denial) => denial,
+            Ok(()) if self.agent.lock.is_locked() => Denial::plain(Code::Locked),
+            Ok(()) => return Ok(()),
+        };
+        Err(self.refuse(request, denial).await)
     }
 
-    async fn refuse(&mut self, request: &str, denial: Denial) -> AgentError {
+    /// Whether the identity, if it is held already, may be replaced or removed over this connection.
+    async fn may_touch(&mut self, request: &str, blob: &[u8]) -> Result<(), Failure> {
+        let held = self.agent.keystore.find(blob);
+        if held.is_none_or(|held| policy::visible(&held, &self.bindings, wall_clock())) {
+            return Ok(());
+        }
+        Err(self.refuse(request, Denial::plain(Code::DestinationNotPermitted)).await)
+    }
+
+    async fn refuse(&mut self, request: &str, denial: Denial) -> Failure {
         tracing::warn!(code = denial.code.as_str(), "{request} refused: {denial}");
         self.count_refusal();
-        let recorded = self.record(Act::Refused { request: request.into(), denial }).await;
-        recorded.err().unwrap_or(AgentError::Failure)
+        // Refused it is, whether or not that can be written down.
+        let _ = self.record(Act::Refused { request: request.into(), denial }).await;
+        Failure
     }
 
     fn count_refusal(&mut self) {
@@ -130,65 +249,19 @@ impl Session {
     }
 
     /// What changes the agent is on record first.
-    async fn record(&self, act: Act) -> Result<(), AgentError> {
+    async fn record(&self, act: Act) -> Result<(), Failure> {
         self.agent.audit.act(act).await.map_err(|error| {
             tracing::error!(%error, "the audit log can't be written");
-            AgentError::Failure
+            Failure
         })
     }
 }
 
-#[ssh_agent_lib::async_trait]
-impl Protocol for Session {
-    async fn request_identities(&mut self) -> Result<Vec<Listed>, AgentError> {
-        let identities = self.agent.keystore.list(since_boot());
-        let listed = |identity: Identity| Listed { credential: identity.public_key.into(), comment: identity.comment };
-        Ok(identities.into_iter().map(listed).collect())
-    }
-
-    async fn sign(&mut self, request: SignRequest) -> Result<Signature, AgentError> {
-        let mut key_blob = Vec::new();
-        request.credential.encode(&mut key_blob).map_err(AgentError::other)?;
-        let request = sign::Request {
-            key: match request.credential {
-                PublicCredential::Key(key) => key,
-                PublicCredential::Cert(certificate) => certificate.public_key().clone(),
-            },
-            key_blob,
-            data: request.data,
-            bindings: self.bindings.clone(),
-            peer: self.peer.clone(),
-        };
-        let signed = sign::sign(&self.agent, &request, &self.client).await;
-        if signed.is_err() {
-            self.count_refusal();
-        }
-        signed.map_err(|_| AgentError::Failure)
-    }
-
-    async fn remove_identity(&mut self, identity: RemoveIdentity) -> Result<(), AgentError> {
-        self.may_manage("remove").await?;
-        let key = plain_key(identity.credential)?;
-        if self.agent.keystore.find(&key).is_none() {
-            return Err(AgentError::Failure);
-        }
-        self.record(Act::Remove { key: identity::fingerprint(&key) }).await?;
-        self.change_keys(move |keys| keys.remove(&key).map(|_| ())).await;
-        Ok(())
-    }
-
-    async fn remove_all_identities(&mut self) -> Result<(), AgentError> {
-        self.may_manage("remove all").await?;
-        self.record(Act::RemoveAll).await?;
-        self.change_keys(Keystore::remove_all).await;
-        Ok(())
-    }
+fn status(result: Result<(), Failure>) -> Bytes {
+    wire::encode_status(result.is_ok()).into()
 }
 
-/// The key a request names. A certificate is another identity than the key in it, and none can be added so far.
-fn plain_key(credential: PublicCredential) -> Result<KeyData, AgentError> {
-    match credential {
-        PublicCredential::Key(key) => Ok(key),
-        PublicCredential::Cert(_) => Err(AgentError::Failure),
-    }
+fn encode_list<'a>(identities: impl Iterator<Item = &'a Identity>) -> Bytes {
+    let named = identities.map(|identity| (identity.blob.as_slice(), identity.comment.as_str()));
+    wire::encode_list(named).map_or_else(|_| status(Err(Failure)), Bytes::from)
 }

@@ -1,10 +1,10 @@
 //! Session bindings of one connection: which SSH sessions it serves, proven by the hosts' signatures
 //! (OpenSSH PROTOCOL.agent § 1, `process_ext_session_bind` in ssh-agent.c).
 
-use signature::Verifier;
-use ssh_encoding::{Decode, Encode, Reader};
 use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, Signature};
+
+use crate::certificate::{Certificate, is_certificate, plain_public_key};
+use crate::verify::verifies;
 
 /// The longest session identifier, in bytes (ssh-agent.c AGENT_MAX_SID_LEN).
 pub const MAX_SESSION_ID: usize = 128;
@@ -18,6 +18,8 @@ pub struct SessionBinding {
     pub host_key: Vec<u8>,
     /// The plain public key in it.
     pub host_public_key: KeyData,
+    /// The certificate, where it is one; its authority's signature is good, whoever that authority is.
+    pub certificate: Option<Certificate>,
     /// The session identifier: the exchange hash of the first key exchange (RFC 4253 § 7.2).
     pub session_id: Vec<u8>,
     /// The host's signature over the session identifier.
@@ -84,6 +86,10 @@ impl SessionBindings {
             return Err(BindError::SessionId);
         }
         let host_public_key = plain_public_key(host_key).ok_or(BindError::HostKey)?;
+        let certificate = Certificate::parse(host_key);
+        if certificate.is_none() && is_certificate(host_key) {
+            return Err(BindError::HostKey);
+        }
         if !verifies(&host_public_key, session_id, signature) {
             return Err(BindError::Signature);
         }
@@ -102,6 +108,7 @@ impl SessionBindings {
         self.bindings.push(SessionBinding {
             host_key: host_key.to_vec(),
             host_public_key,
+            certificate,
             session_id: session_id.to_vec(),
             signature: signature.to_vec(),
             is_forwarding,
@@ -133,34 +140,12 @@ impl SessionBindings {
     }
 }
 
-/// The public key of a host key blob: the blob itself, or the key inside a host certificate, whose encoding is the type,
-/// a nonce, and the plain key's fields (OpenSSH PROTOCOL.certkeys). The rest of the certificate says nothing about who
-/// signed the session, so it is not looked at here.
-pub(crate) fn plain_public_key(blob: &[u8]) -> Option<KeyData> {
-    let mut rest = blob;
-    let name = String::decode(&mut rest).ok()?;
-    let Ok(algorithm) = Algorithm::new_certificate(&name) else {
-        let mut rest = blob;
-        let key = KeyData::decode(&mut rest).ok()?;
-        return rest.is_empty().then_some(key);
-    };
-    rest.drain_prefixed().ok()?;
-    let mut plain = Vec::with_capacity(blob.len());
-    algorithm.as_str().encode(&mut plain).ok()?;
-    plain.extend_from_slice(rest);
-    KeyData::decode(&mut plain.as_slice()).ok()
-}
-
-fn verifies(key: &KeyData, message: &[u8], signature: &[u8]) -> bool {
-    Signature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use signature::Signer;
-    use ssh_key::PrivateKey;
     use ssh_key::rand_core::OsRng;
+    use ssh_key::{Algorithm, PrivateKey, Signature};
 
     struct Host(PrivateKey);
 

@@ -1,20 +1,36 @@
-//! What ssh-agent-lib's codec gets wrong, decoded and encoded here. It keeps the rest.
+//! Messages of the agent protocol, decoded and encoded (RFC 9987; OpenSSH PROTOCOL.agent). ssh-agent-lib does what it does
+//! well: the messages without keys in them, and the plain answers. What it gets wrong is done here:
 //!
-//! * 17 and 25, add identity with and without constraints: the library takes no comment that is not UTF-8, and passes
-//!   unknown constraints over as if they were fine.
+//! * 13 and 18, sign and remove: the library takes no certificate that is valid forever.
+//! * 17 and 25, add identity with and without constraints: see [`addition`].
+//! * 22 and 23, lock and unlock: the library takes no password that is not UTF-8, and wipes none.
 //! * 27, extensions: the library's session-bind takes no host certificate.
-//! * sk-ecdsa signatures: ssh-key 0.6 puts flags and counter inside the signature's string.
 //! * the answer to `query`: the library wants a name and a blob, where OpenSSH sends a list of strings.
+//! * the list of keys, which is made once and sent many times: see `keystore`.
 
-use std::time::Duration;
+pub(crate) mod addition;
+mod constraints;
 
+use secrecy::SecretSlice;
 use ssh_agent_lib::proto::{Request, Response};
 use ssh_encoding::{Decode, Encode, Reader};
-use ssh_key::private::KeypairData;
-use ssh_key::{Algorithm, Signature};
 
+pub(crate) use addition::{AddedKey, Addition};
+
+/// SSH_AGENTC_REMOVE_ALL_RSA_IDENTITIES, of protocol 1: it clears all keys, as with ssh-agent.
+const REMOVE_ALL_RSA: u8 = 9;
+/// SSH_AGENT_IDENTITIES_ANSWER.
+const IDENTITIES_ANSWER: u8 = 12;
+/// SSH_AGENTC_SIGN_REQUEST.
+const SIGN_REQUEST: u8 = 13;
 /// SSH_AGENTC_ADD_IDENTITY.
 const ADD_IDENTITY: u8 = 17;
+/// SSH_AGENTC_REMOVE_IDENTITY.
+const REMOVE_IDENTITY: u8 = 18;
+/// SSH_AGENTC_LOCK.
+const LOCK: u8 = 22;
+/// SSH_AGENTC_UNLOCK.
+const UNLOCK: u8 = 23;
 /// SSH_AGENTC_ADD_ID_CONSTRAINED.
 const ADD_ID_CONSTRAINED: u8 = 25;
 /// SSH_AGENTC_EXTENSION.
@@ -24,32 +40,34 @@ const SIGN_RESPONSE: u8 = 14;
 /// SSH_AGENT_EXTENSION_RESPONSE.
 const EXTENSION_RESPONSE: u8 = 29;
 
-/// SSH_AGENT_CONSTRAIN_LIFETIME.
-const CONSTRAIN_LIFETIME: u8 = 1;
-/// SSH_AGENT_CONSTRAIN_CONFIRM.
-const CONSTRAIN_CONFIRM: u8 = 2;
-/// SSH_AGENT_CONSTRAIN_EXTENSION.
-const CONSTRAIN_EXTENSION: u8 = 255;
-
-/// The longest comment that is kept, in characters: all of them have to fit into one list.
-const LONGEST_COMMENT: usize = 512;
-
 /// A request as this agent understands it.
 pub(crate) enum Incoming {
+    /// List the keys.
+    List,
+    /// Sign.
+    Sign(Sign),
     /// Add a key.
-    Add(Addition),
+    Add(Box<Addition>),
+    /// Remove the key, or certificate, with this encoding.
+    Remove(Vec<u8>),
+    /// Remove all keys.
+    RemoveAll,
+    /// Lock under a password.
+    Lock(SecretSlice<u8>),
+    /// Unlock.
+    Unlock(SecretSlice<u8>),
     /// An extension, by its name, and what follows it.
     Extension { name: String, body: Vec<u8> },
-    /// Everything that the library decodes well.
-    Other(Request),
+    /// Keys of a PKCS#11 module are to be added or removed.
+    Pkcs11,
 }
 
-/// A key to be added.
-pub(crate) struct Addition {
-    pub(crate) key: KeypairData,
-    pub(crate) comment: String,
-    pub(crate) confirm: bool,
-    pub(crate) lifetime: Option<Duration>,
+/// A request for a signature.
+pub(crate) struct Sign {
+    /// The key or certificate.
+    pub(crate) key_blob: Vec<u8>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) flags: u32,
 }
 
 /// A message that is none, or one this agent has no use for.
@@ -65,56 +83,54 @@ pub(crate) enum WireError {
     LeftOver(usize),
     #[error("constraint {0} is not supported")]
     Constraint(String),
+    #[error("keys of type {0} are not supported")]
+    KeyType(String),
+    #[error("{0}")]
+    SoftwareKey(#[from] crate::software_key::SoftwareKeyError),
+    #[error("the certificate is damaged, or is one of another key")]
+    Certificate,
+    #[error("message {0} is not one an agent is asked")]
+    Message(u8),
+}
+
+/// Whether a frame is a request to add a key, whatever else is wrong with it.
+pub(crate) fn is_addition(frame: &[u8]) -> bool {
+    matches!(frame.first(), Some(&(ADD_IDENTITY | ADD_ID_CONSTRAINED)))
 }
 
 /// Decodes exactly one message: a frame without its length.
 pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
     let mut rest = frame;
     let incoming = match u8::decode(&mut rest)? {
-        ADD_IDENTITY => Incoming::Add(addition(&mut rest)?),
+        REMOVE_ALL_RSA => Incoming::RemoveAll,
+        SIGN_REQUEST => Incoming::Sign(Sign {
+            key_blob: Vec::decode(&mut rest)?,
+            data: Vec::decode(&mut rest)?,
+            flags: u32::decode(&mut rest)?,
+        }),
+        ADD_IDENTITY => Incoming::Add(Box::new(Addition::decode(&mut rest)?)),
         ADD_ID_CONSTRAINED => {
-            let mut addition = addition(&mut rest)?;
-            while !rest.is_empty() {
-                constraint(&mut rest, &mut addition)?;
-            }
-            Incoming::Add(addition)
+            let mut addition = Addition::decode(&mut rest)?;
+            constraints::decode(&mut rest, &mut addition)?;
+            Incoming::Add(Box::new(addition))
         }
+        REMOVE_IDENTITY => Incoming::Remove(Vec::decode(&mut rest)?),
+        LOCK => Incoming::Lock(Vec::decode(&mut rest)?.into()),
+        UNLOCK => Incoming::Unlock(Vec::decode(&mut rest)?.into()),
         EXTENSION => Incoming::Extension { name: text(&mut rest)?, body: std::mem::take(&mut rest).to_vec() },
-        _ => {
+        message => {
             rest = frame;
-            Incoming::Other(Request::decode(&mut rest)?)
+            match Request::decode(&mut rest)? {
+                Request::RequestIdentities => Incoming::List,
+                Request::RemoveAllIdentities => Incoming::RemoveAll,
+                Request::AddSmartcardKey(_)
+                | Request::AddSmartcardKeyConstrained(_)
+                | Request::RemoveSmartcardKey(_) => Incoming::Pkcs11,
+                _ => return Err(WireError::Message(message)),
+            }
         }
     };
     if rest.is_empty() { Ok(incoming) } else { Err(WireError::LeftOver(rest.len())) }
-}
-
-fn addition(rest: &mut &[u8]) -> Result<Addition, WireError> {
-    let algorithm = Algorithm::new(&text(rest)?)?;
-    let key = KeypairData::decode_as(rest, algorithm)?;
-    let comment = text(rest)?.chars().take(LONGEST_COMMENT).collect();
-    Ok(Addition { key, comment, confirm: false, lifetime: None })
-}
-
-fn constraint(rest: &mut &[u8], addition: &mut Addition) -> Result<(), WireError> {
-    match u8::decode(rest)? {
-        CONSTRAIN_LIFETIME if addition.lifetime.is_none() => {
-            addition.lifetime = Some(Duration::from_secs(u32::decode(rest)?.into()));
-            Ok(())
-        }
-        CONSTRAIN_CONFIRM if !addition.confirm => {
-            addition.confirm = true;
-            Ok(())
-        }
-        CONSTRAIN_EXTENSION => {
-            let name = text(rest)?;
-            // ssh-add names its sk middleware; "internal" is the one built into OpenSSH, and what we do ourselves.
-            if name == "sk-provider@openssh.com" && text(rest)? == "internal" {
-                return Ok(());
-            }
-            Err(WireError::Constraint(name))
-        }
-        other => Err(WireError::Constraint(format!("{other} (unknown, or twice)"))),
-    }
 }
 
 /// The body of session-bind@openssh.com (OpenSSH PROTOCOL.agent § 1).
@@ -136,16 +152,35 @@ pub(crate) fn decode_bind(mut body: &[u8]) -> Result<Bind, WireError> {
     if body.is_empty() { Ok(bind) } else { Err(WireError::LeftOver(body.len())) }
 }
 
-/// Encodes an answer: a frame without its length.
-pub(crate) fn encode(response: &Response) -> Result<Vec<u8>, WireError> {
+/// SSH_AGENT_SUCCESS or SSH_AGENT_FAILURE, without a length.
+pub(crate) fn encode_status(success: bool) -> Vec<u8> {
+    let response = if success { Response::Success } else { Response::Failure };
     let mut out = Vec::new();
-    match response {
-        Response::SignResponse(signature) => {
-            out.push(SIGN_RESPONSE);
-            signature_blob(signature)?.encode(&mut out)?;
-        }
-        other => other.encode(&mut out)?,
+    // Writing one byte to a vector does not fail.
+    let _ = response.encode(&mut out);
+    out
+}
+
+/// The answer to a list: each identity's encoding and comment.
+pub(crate) fn encode_list<'a>(identities: impl Iterator<Item = (&'a [u8], &'a str)>) -> Result<Vec<u8>, WireError> {
+    let mut out = vec![IDENTITIES_ANSWER, 0, 0, 0, 0];
+    let mut number: u32 = 0;
+    for (blob, comment) in identities {
+        blob.encode(&mut out)?;
+        comment.encode(&mut out)?;
+        number += 1;
     }
+    if let Some(place) = out.get_mut(1..5) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    Ok(out)
+}
+
+/// The answer to a sign request.
+pub(crate) fn encode_signature(signature: &[u8]) -> Result<Vec<u8>, WireError> {
+    let mut out = Vec::with_capacity(signature.len() + 5);
+    out.push(SIGN_RESPONSE);
+    signature.encode(&mut out)?;
     Ok(out)
 }
 
@@ -159,22 +194,6 @@ pub(crate) fn encode_query_answer(names: &[&str]) -> Result<Vec<u8>, WireError> 
     Ok(out)
 }
 
-/// A signature blob. Those of tokens carry flags and counter behind the signature's string (OpenSSH PROTOCOL.u2f).
-fn signature_blob(signature: &Signature) -> Result<Vec<u8>, WireError> {
-    const TRAILER: usize = 5;
-    let mut out = Vec::new();
-    signature.algorithm().as_str().encode(&mut out)?;
-    let bytes = signature.as_bytes();
-    let trailer = match signature.algorithm() {
-        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => TRAILER,
-        _ => 0,
-    };
-    let (signature, trailer) = bytes.split_at(bytes.len().saturating_sub(trailer));
-    signature.encode(&mut out)?;
-    out.extend_from_slice(trailer);
-    Ok(out)
-}
-
 /// A string that need not be UTF-8: names are ASCII, comments are for display.
 fn text(reader: &mut impl Reader) -> Result<String, WireError> {
     let bytes = Vec::<u8>::decode(reader)?;
@@ -184,8 +203,6 @@ fn text(reader: &mut impl Reader) -> Result<String, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ssh_key::private::SkEd25519;
-    use ssh_key::public::{Ed25519PublicKey, SkEd25519 as SkPublic};
 
     fn string(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -193,75 +210,30 @@ mod tests {
         out
     }
 
-    fn add(message: u8, comment: &[u8], constraints: &[u8]) -> Vec<u8> {
-        let public = SkPublic::new(Ed25519PublicKey([7; 32]), "ssh:");
-        let key = KeypairData::SkEd25519(SkEd25519::new(public, 0x25, [9; 40]).unwrap());
-        let mut frame = vec![message];
-        key.encode(&mut frame).unwrap();
-        frame.extend(string(comment));
-        frame.extend(constraints);
-        frame
-    }
-
-    fn added(frame: &[u8]) -> Result<Addition, String> {
-        match decode(frame) {
-            Ok(Incoming::Add(addition)) => Ok(addition),
-            Ok(_) => Err("something else".into()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    #[test]
-    fn a_key_is_added_whatever_its_comment() {
-        let addition = added(&add(ADD_IDENTITY, b"caf\xe9", b"")).unwrap();
-        assert_eq!(addition.comment, "caf\u{fffd}");
-        assert!(matches!(addition.key, KeypairData::SkEd25519(_)));
-    }
-
-    #[test]
-    fn constraints_are_read_and_unknown_ones_refused() {
-        let lifetime = [&[CONSTRAIN_LIFETIME][..], &60u32.to_be_bytes()].concat();
-        let provider =
-            |name: &[u8]| [&[CONSTRAIN_EXTENSION][..], &string(b"sk-provider@openssh.com"), &string(name)].concat();
-        let all = [&lifetime[..], &[CONSTRAIN_CONFIRM], &provider(b"internal")].concat();
-        let addition = added(&add(ADD_ID_CONSTRAINED, b"", &all)).unwrap();
-        assert_eq!((addition.lifetime, addition.confirm), (Some(Duration::from_secs(60)), true));
-        for (what, constraints) in [
-            ("a library", provider(b"/usr/lib/evil.so")),
-            ("twice", [&lifetime[..], &lifetime].concat()),
-            ("confirm twice", vec![CONSTRAIN_CONFIRM, CONSTRAIN_CONFIRM]),
-            ("unknown", vec![77]),
-            ("cut short", vec![CONSTRAIN_LIFETIME, 0]),
-        ] {
-            assert!(added(&add(ADD_ID_CONSTRAINED, b"", &constraints)).is_err(), "{what}");
-        }
-    }
-
     #[test]
     fn a_message_ends_where_its_frame_ends() {
-        assert!(added(&add(ADD_IDENTITY, b"", b"x")).is_err());
-        assert!(matches!(decode(&[11]), Ok(Incoming::Other(Request::RequestIdentities))));
-        for frame in [&[11, 0][..], &[], &[99], &[13, 0, 0]] {
+        let sign = [&[SIGN_REQUEST][..], &string(b"key"), &string(b"data"), &[0, 0, 0, 4]].concat();
+        for frame in [&[11][..], &[9], &[19], &[22, 0, 0, 0, 1, b'x'], &sign] {
+            assert!(decode(frame).is_ok(), "{frame:?}");
+            assert!(decode(&[frame, &[0]].concat()).is_err(), "{frame:?} and more");
+            assert!(frame.len() == 1 || decode(&frame[..frame.len() - 1]).is_err(), "{frame:?} cut");
+        }
+        for frame in [&[][..], &[99], &[13, 0, 0], &[22, 0, 0, 0, 9], &[22], &[12, 0, 0, 0, 0]] {
             assert!(decode(frame).is_err(), "{frame:?}");
         }
+    }
+
+    #[test]
+    fn a_password_need_not_be_utf8() {
+        use secrecy::ExposeSecret;
+        let frame = [&[LOCK][..], &string(b"caf\xe9")].concat();
+        let Ok(Incoming::Lock(password)) = decode(&frame) else { panic!("not a lock") };
+        assert_eq!(password.expose_secret(), b"caf\xe9");
     }
 
     #[test]
     fn the_query_answer_has_no_length_of_its_own() {
         let expected = [&[EXTENSION_RESPONSE][..], &string(b"query"), &string(b"session-bind@openssh.com")].concat();
         assert_eq!(encode_query_answer(&["session-bind@openssh.com"]).unwrap(), expected);
-    }
-
-    /// The day ssh-key encodes sk-ecdsa signatures rightly, this fails, and `signature_blob` may go.
-    #[test]
-    fn ssh_key_still_misplaces_flags_and_counter() {
-        let integers = [string(&[1; 32]), string(&[2; 32])].concat();
-        let trailer = [5, 0, 0, 0, 7];
-        let signature = Signature::new(Algorithm::SkEcdsaSha2NistP256, [&integers[..], &trailer].concat()).unwrap();
-        let expected = [string(b"sk-ecdsa-sha2-nistp256@openssh.com"), string(&integers), trailer.to_vec()].concat();
-        assert_eq!(signature_blob(&signature).unwrap(), expected);
-        let mut theirs = Vec::new();
-        signature.encode(&mut theirs).unwrap();
-        assert_ne!(theirs, expected);
     }
 }

@@ -129,7 +129,7 @@ impl Connection {
                 self.agent.prompts.attached.attach(Arc::clone(terminal));
                 Ok(Event::Attached)
             }
-            Request::AddFile { path } => Ok(Event::Added { keys: vec![management.add_file(path).await?] }),
+            Request::AddFile { path } => Ok(Event::Added { keys: management.add_file(path).await? }),
             Request::AddResident => Ok(Event::Added { keys: management.add_resident().await? }),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
             Request::Answer { .. } => Err(Denial::new(crate::denial::Code::NotSupported, "nothing was asked")),

@@ -5,12 +5,14 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use rustix::fs::OFlags;
 use ssh_key::private::KeypairData;
 use ssh_key::public::KeyData;
 use ssh_key::{Kdf, PrivateKey};
 use zeroize::Zeroizing;
 
+use crate::certificate::Certificate;
 use crate::constraint::Constraints;
 use crate::denial::{Code, Denial};
 use crate::identity::{self, Credential, Holder, Identity, KeyHandle, SkFlags};
@@ -32,7 +34,7 @@ pub enum KeyFileError {
     #[error("it is not an OpenSSH private key: {0}")]
     Format(#[from] ssh_key::Error),
     /// It holds a software key, not a FIDO token's.
-    #[error("it holds a key that is not on a FIDO token")]
+    #[error("it holds a key that is not on a FIDO token: add it with `ssh-add`")]
     NotOnToken,
     /// It is a folder, a pipe or a device.
     #[error("it is not a regular file")]
@@ -60,11 +62,12 @@ impl KeyFileError {
     }
 }
 
-/// Reads an identity from a key file; under a passphrase only its public part, which stands in clear.
+/// Reads the identities that a key file gives: its key, and the certificate in `FILE-cert.pub`, as with `ssh-add`. Of a
+/// protected file only the public part is read, which stands in clear.
 ///
 /// # Errors
 /// See [`KeyFileError`].
-pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
+pub fn read(path: &Path) -> Result<Vec<Identity>, KeyFileError> {
     let key = read_private_key(path)?;
     let public_key = key.public_key().key_data().clone();
     if identity::application(&public_key).is_none() {
@@ -76,7 +79,20 @@ pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
         (Holder::Credential(credential(key.key_data())?), key.comment().to_owned())
     };
     let comment = if comment.is_empty() { path.display().to_string() } else { comment };
-    Ok(Identity { public_key, comment, holder, constraints: Constraints::default() })
+    let blob = identity::key_blob(&public_key);
+    let plain = Identity { public_key, blob, comment, holder, constraints: Constraints::default() };
+    let certified = certificate_beside(path, &plain);
+    Ok(std::iter::once(plain).chain(certified).collect())
+}
+
+/// The same key under the certificate beside its file, an identity of its own.
+fn certificate_beside(path: &Path, plain: &Identity) -> Option<Identity> {
+    let text = read_text(&beside(path, "-cert.pub"))?;
+    let mut words = text.split_whitespace();
+    let blob = base64::engine::general_purpose::STANDARD.decode(words.nth(1)?).ok()?;
+    let certificate = Certificate::parse(&blob).filter(|certificate| certificate.public_key == plain.public_key)?;
+    let comment = words.next().map_or_else(|| certificate.key_id.clone(), ToOwned::to_owned);
+    Some(Identity { blob, comment, ..plain.clone() })
 }
 
 /// Opens a protected key file, which must still hold `expected`.
@@ -145,9 +161,16 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
 
 /// A protected file hides its comment; the public key beside it says it.
 fn comment_beside(path: &Path) -> String {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
-    let text = read_bounded(Path::new(&name)).ok().and_then(|text| String::from_utf8(text.to_vec()).ok());
-    let key = text.and_then(|text| ssh_key::PublicKey::from_openssh(&text).ok());
+    let key = read_text(&beside(path, ".pub")).and_then(|text| ssh_key::PublicKey::from_openssh(&text).ok());
     key.map(|key| key.comment().to_owned()).unwrap_or_default()
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn read_text(path: &Path) -> Option<String> {
+    String::from_utf8(read_bounded(path).ok()?.to_vec()).ok()
 }

@@ -3,8 +3,6 @@
 //! Types hold the invariant: a signature leaves its [`Signed`] through [`Trail::end`] alone, which takes the trail with
 //! it, and there is no [`Signed`] without an intent that is on disk already or goes there with the outcome.
 
-use ssh_key::Signature;
-
 use crate::audit::record::{Assertion, Attempt, Intent, Outcome, RequestId, Signer, Subject, Verification};
 use crate::audit::{AuditError, AuditLog};
 use crate::denial::{Code, Denial};
@@ -24,7 +22,7 @@ pub(super) struct Intended(());
 /// A signature that does not leave before its outcome is on disk.
 #[must_use]
 pub(super) struct Signed {
-    signature: Signature,
+    signature: Vec<u8>,
     assertion: Option<Assertion>,
     /// The destination that the intent is still to name; none where it is on disk.
     unrecorded: Option<String>,
@@ -32,19 +30,18 @@ pub(super) struct Signed {
 
 impl Signed {
     /// A token's, and what the token says of it.
-    pub(super) fn by_token(_: Intended, signature: Signature, assertion: Assertion) -> Self {
+    pub(super) fn by_token(_: Intended, signature: Vec<u8>, assertion: Assertion) -> Self {
         Self { signature, assertion: Some(assertion), unrecorded: None }
     }
 
     /// Another agent's.
     #[allow(dead_code, reason = "no upstream agent is asked yet")]
-    pub(super) fn by_upstream(_: Intended, signature: Signature) -> Self {
+    pub(super) fn by_upstream(_: Intended, signature: Vec<u8>) -> Self {
         Self { signature, assertion: None, unrecorded: None }
     }
 
     /// The agent's own, made in memory: nothing outside has happened, so the intent may come with the outcome.
-    #[allow(dead_code, reason = "there are no software keys yet")]
-    pub(super) fn by_software(destination: String, signature: Signature) -> Self {
+    pub(super) fn by_software(destination: String, signature: Vec<u8>) -> Self {
         Self { signature, assertion: None, unrecorded: Some(destination) }
     }
 }
@@ -71,7 +68,7 @@ impl<'a> Trail<'a> {
 
     /// Writes the outcome, and the intent where it is still to be written. A signature whose outcome can't be written
     /// stays here.
-    pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Signature, Denial> {
+    pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Vec<u8>, Denial> {
         match result {
             Ok(Signed { signature, assertion, unrecorded }) => {
                 let outcome = Outcome::Signed { assertion };
@@ -109,7 +106,6 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
-    use ssh_key::Algorithm;
 
     use super::*;
     use crate::audit::record::{Act, Event, Meaning, Peer};
@@ -167,8 +163,8 @@ mod tests {
         }
     }
 
-    fn signature() -> Signature {
-        Signature::new(Algorithm::Ed25519, vec![0; 64]).unwrap()
+    fn signature() -> Vec<u8> {
+        vec![0; 64]
     }
 
     fn intent_by(signer: Signer) -> Event {

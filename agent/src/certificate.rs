@@ -1,0 +1,129 @@
+//! OpenSSH certificates (OpenSSH PROTOCOL.certkeys). ssh-key 0.6 parses none that is valid forever.
+
+use ssh_encoding::{Decode, Encode, Reader};
+use ssh_key::Algorithm;
+use ssh_key::public::KeyData;
+
+use crate::pattern::wildcard;
+use crate::verify::verifies;
+
+/// SSH2_CERT_TYPE_HOST.
+const HOST: u32 = 2;
+
+/// The most principals of a certificate (sshkey.c, SSHKEY_CERT_MAX_PRINCIPALS).
+const MOST_PRINCIPALS: usize = 256;
+
+/// What is looked at in a certificate. Its authority's signature was verified when it was parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certified key.
+    pub public_key: KeyData,
+    /// The number its authority gave it.
+    pub serial: u64,
+    /// The name its authority gave it.
+    pub key_id: String,
+    /// The authority's key.
+    pub authority: KeyData,
+    kind: u32,
+    principals: Vec<String>,
+    valid_after: u64,
+    valid_before: u64,
+    has_critical_options: bool,
+}
+
+impl Certificate {
+    /// Parses a certificate and verifies its authority's signature, as `cert_parse` in sshkey.c does. None for anything else.
+    #[must_use]
+    pub fn parse(blob: &[u8]) -> Option<Self> {
+        let mut rest = blob;
+        let (_, public_key) = certified_key(&mut rest)?;
+        let serial = u64::decode(&mut rest).ok()?;
+        let kind = u32::decode(&mut rest).ok()?;
+        let key_id = String::from_utf8_lossy(&Vec::<u8>::decode(&mut rest).ok()?).into_owned();
+        let principals = strings(&Vec::<u8>::decode(&mut rest).ok()?)?;
+        let valid_after = u64::decode(&mut rest).ok()?;
+        let valid_before = u64::decode(&mut rest).ok()?;
+        let critical_options = Vec::<u8>::decode(&mut rest).ok()?;
+        let _extensions = Vec::<u8>::decode(&mut rest).ok()?;
+        let _reserved = Vec::<u8>::decode(&mut rest).ok()?;
+        let authority_blob = Vec::<u8>::decode(&mut rest).ok()?;
+        let (signed, _) = blob.split_at_checked(blob.len() - rest.len())?;
+        let signature = Vec::<u8>::decode(&mut rest).ok()?;
+        let authority = key_data(&authority_blob)?;
+        let good = rest.is_empty() && verifies(&authority, signed, &signature);
+        let has_critical_options = !critical_options.is_empty();
+        good.then_some(Self {
+            public_key,
+            serial,
+            key_id,
+            authority,
+            kind,
+            principals,
+            valid_after,
+            valid_before,
+            has_critical_options,
+        })
+    }
+
+    /// Whether this is a host certificate for `host`, good at `now` (seconds since 1970), as `sshkey_cert_check_host` has it.
+    /// Principals may hold wildcards.
+    #[must_use]
+    pub fn names_host(&self, host: &str, now: u64) -> bool {
+        self.kind == HOST
+            && (self.valid_after..self.valid_before).contains(&now)
+            && !self.has_critical_options
+            && self.principals.iter().any(|principal| wildcard(principal, host))
+    }
+}
+
+/// The plain public key of a blob that holds a key or a certificate. Of a certificate nothing else is looked at: who signed
+/// it says nothing about who holds the key.
+#[must_use]
+pub fn plain_public_key(blob: &[u8]) -> Option<KeyData> {
+    let mut rest = blob;
+    match certified_key(&mut rest) {
+        Some((_, key)) => Some(key),
+        None => key_data(blob),
+    }
+}
+
+/// Whether a key type's name is that of a certificate.
+#[must_use]
+pub fn is_certificate(blob: &[u8]) -> bool {
+    String::decode(&mut &*blob).is_ok_and(|name| Algorithm::new_certificate(&name).is_ok())
+}
+
+fn key_data(mut blob: &[u8]) -> Option<KeyData> {
+    let key = KeyData::decode(&mut blob).ok()?;
+    blob.is_empty().then_some(key)
+}
+
+/// The beginning of a certificate: its type, a nonce, and the plain key's fields. Leaves `rest` behind them.
+fn certified_key(rest: &mut &[u8]) -> Option<(Algorithm, KeyData)> {
+    let algorithm = Algorithm::new_certificate(&String::decode(rest).ok()?).ok()?;
+    rest.drain_prefixed().ok()?;
+    let mut plain = Vec::with_capacity(rest.len());
+    algorithm.as_str().encode(&mut plain).ok()?;
+    plain.extend_from_slice(rest);
+    let mut behind = plain.as_slice();
+    let key = KeyData::decode(&mut behind).ok()?;
+    let (_, left) = rest.split_at_checked(rest.len() - behind.len())?;
+    *rest = left;
+    Some((algorithm, key))
+}
+
+fn strings(mut list: &[u8]) -> Option<Vec<String>> {
+    let mut strings = Vec::new();
+    while !list.is_empty() {
+        if strings.len() == MOST_PRINCIPALS {
+            return None;
+        }
+        strings.push(text(&mut list)?);
+    }
+    Some(strings)
+}
+
+/// Names are compared, so bytes that are not UTF-8 must not be replaced by others.
+fn text(rest: &mut &[u8]) -> Option<String> {
+    String::from_utf8(Vec::decode(rest).ok()?).ok()
+}
