@@ -1,48 +1,94 @@
 //! Whether a signature is that of a key: the hosts' over their sessions, authorities' over certificates, other agents'.
 //!
-//! ssh-key does it, but for two kinds: RSA, where the `rsa` crate below it takes no key under 2048 or over 4096 bits, and
-//! sk-ecdsa, whose signatures it reads with flags and counter in the wrong place.
+//! aws-lc does it for plain keys. ssh-key could, but takes no RSA key under 2048 or over 4096 bits, and milliseconds for
+//! one signature of P-521, which any host that the agent is forwarded to may ask to be verified as often as it likes.
 
 use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
     RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-    RsaPublicKeyComponents,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use signature::Verifier;
 use ssh_encoding::Decode;
-use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, Signature};
+use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
+use ssh_key::{Algorithm, EcdsaCurve, Mpint, Signature};
 
 /// The length of flags and counter behind a FIDO key's signature (OpenSSH PROTOCOL.u2f).
 const SK_TRAILER: usize = 5;
 
-/// Whether `blob`, a signature as SSH encodes it, is one of `key` over `message`. SHA-1 is none.
-#[must_use]
-pub fn verifies(key: &KeyData, message: &[u8], blob: &[u8]) -> bool {
-    parse(blob).is_some_and(|(algorithm, signature, trailer)| match (key, algorithm.as_str()) {
-        (KeyData::Rsa(key), "rsa-sha2-256" | "rsa-sha2-512") if trailer.is_empty() => {
-            let (Some(n), Some(e)) = (key.n.as_positive_bytes(), key.e.as_positive_bytes()) else { return false };
-            let parameters = match algorithm.as_str() {
-                "rsa-sha2-256" => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-                _ => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-            };
-            RsaPublicKeyComponents { n, e }.verify(parameters, message, &signature).is_ok()
-        }
-        (KeyData::Rsa(_), _) => false,
-        _ => {
-            let sk = matches!(key, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_));
-            if trailer.len() != if sk { SK_TRAILER } else { 0 } {
-                return false;
-            }
-            let signature = Algorithm::new(&algorithm)
-                .and_then(|algorithm| Signature::new(algorithm, [signature, trailer.to_vec()].concat()));
-            signature.is_ok_and(|signature| key.verify(message, &signature).is_ok())
-        }
-    })
+/// A signature as SSH encodes it.
+struct Encoded<'a> {
+    algorithm: String,
+    signature: Vec<u8>,
+    /// Flags and counter of a FIDO key; empty for others.
+    trailer: &'a [u8],
 }
 
-/// The algorithm's name, the signature's string, and what follows it.
-fn parse(mut blob: &[u8]) -> Option<(String, Vec<u8>, &[u8])> {
-    let algorithm = String::decode(&mut blob).ok()?;
-    let signature = Vec::decode(&mut blob).ok()?;
-    Some((algorithm, signature, blob))
+/// Whether `blob`, a signature as SSH encodes it, is one of `key` over `message`. One with SHA-1 is none.
+#[must_use]
+pub fn verifies(key: &KeyData, message: &[u8], blob: &[u8]) -> bool {
+    let Some(encoded) = Encoded::parse(blob) else {
+        return false;
+    };
+    match key {
+        KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => of_token(key, message, &encoded),
+        _ if !encoded.trailer.is_empty() => false,
+        KeyData::Rsa(key) => rsa(key, message, &encoded).is_some(),
+        KeyData::Ecdsa(key) => ecdsa(key, message, &encoded).is_some(),
+        KeyData::Ed25519(key) if encoded.algorithm == "ssh-ed25519" => {
+            UnparsedPublicKey::new(&ED25519, key.0).verify(message, &encoded.signature).is_ok()
+        }
+        _ => false,
+    }
+}
+
+impl<'a> Encoded<'a> {
+    fn parse(mut blob: &'a [u8]) -> Option<Self> {
+        let algorithm = String::decode(&mut blob).ok()?;
+        let signature = Vec::decode(&mut blob).ok()?;
+        Some(Self { algorithm, signature, trailer: blob })
+    }
+}
+
+fn rsa(key: &RsaPublicKey, message: &[u8], encoded: &Encoded<'_>) -> Option<()> {
+    let (n, e) = (key.n.as_positive_bytes()?, key.e.as_positive_bytes()?);
+    let parameters = match encoded.algorithm.as_str() {
+        "rsa-sha2-256" => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        "rsa-sha2-512" => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+        _ => return None,
+    };
+    RsaPublicKeyComponents { n, e }.verify(parameters, message, &encoded.signature).ok()
+}
+
+fn ecdsa(key: &EcdsaPublicKey, message: &[u8], encoded: &Encoded<'_>) -> Option<()> {
+    let (algorithm, length) = match key.curve() {
+        EcdsaCurve::NistP256 => (&ECDSA_P256_SHA256_FIXED, 32),
+        EcdsaCurve::NistP384 => (&ECDSA_P384_SHA384_FIXED, 48),
+        EcdsaCurve::NistP521 => (&ECDSA_P521_SHA512_FIXED, 66),
+    };
+    if encoded.algorithm != (Algorithm::Ecdsa { curve: key.curve() }).as_str() {
+        return None;
+    }
+    // Two integers (RFC 5656 § 3.1.2), each of which aws-lc wants at the curve's length.
+    let mut halves = Vec::with_capacity(2 * length);
+    let mut rest = encoded.signature.as_slice();
+    for _ in 0..2 {
+        let integer = Mpint::decode(&mut rest).ok()?;
+        let bytes = integer.as_positive_bytes()?;
+        halves.resize(halves.len() + length.checked_sub(bytes.len())?, 0);
+        halves.extend_from_slice(bytes);
+    }
+    UnparsedPublicKey::new(algorithm, key.as_sec1_bytes()).verify(message, &halves).ok().filter(|()| rest.is_empty())
+}
+
+fn of_token(key: &KeyData, message: &[u8], encoded: &Encoded<'_>) -> bool {
+    let Ok(algorithm) = Algorithm::new(&encoded.algorithm) else {
+        return false;
+    };
+    if encoded.trailer.len() != SK_TRAILER {
+        return false;
+    }
+    // ssh-key wants flags and counter inside the signature's string.
+    let signature = Signature::new(algorithm, [encoded.signature.as_slice(), encoded.trailer].concat());
+    signature.is_ok_and(|signature| key.verify(message, &signature).is_ok())
 }
