@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretSlice};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::agent::{Agent, since_boot, wall_clock};
 use crate::audit::record::Act;
@@ -19,7 +20,7 @@ use crate::peer::Peer;
 use crate::policy::{self, Rule};
 use crate::session_binding::SessionBindings;
 use crate::sign;
-use crate::wire::{self, AddedKey, Addition, Incoming, WireError};
+use crate::wire::{self, AddedKey, Addition, Incoming};
 
 /// The most refusals of a connection. Each leaves a record, and a stranger must not fill the disk with them; ssh tries each
 /// key of the agent once.
@@ -47,7 +48,10 @@ impl Session {
     pub(crate) async fn answer(&mut self, frame: &[u8]) -> Bytes {
         let incoming = match wire::decode(frame) {
             Ok(incoming) => incoming,
-            Err(error) => return status(self.not_understood(frame, error).await),
+            Err(error) => {
+                tracing::debug!(%error, "a message was not understood");
+                return status(Err(Failure));
+            }
         };
         match incoming {
             Incoming::List => self.list(),
@@ -58,23 +62,13 @@ impl Session {
             Incoming::Extension { name, body } => {
                 extension::serve(&name, &body, &mut self.bindings, self.agent.lock.is_locked()).into()
             }
-            Incoming::Add(addition) => status(self.add(*addition).await),
+            Incoming::Add => status(self.add(frame).await),
             Incoming::Remove(blob) => status(self.remove(blob).await),
             Incoming::RemoveAll => status(self.remove_all().await),
             Incoming::Lock(password) => status(self.lock(password).await),
             Incoming::Unlock(password) => status(self.unlock(password).await),
             Incoming::Pkcs11 => status(Err(self.refuse("use PKCS#11", Denial::plain(Code::Provider)).await)),
         }
-    }
-
-    /// A key that is not understood is worth a record: whoever brought it is told no reason.
-    async fn not_understood(&mut self, frame: &[u8], error: WireError) -> Result<(), Failure> {
-        if wire::is_addition(frame) {
-            self.may_manage("add").await?;
-            return Err(self.refuse("add", Denial::new(Code::KeyRejected, error.to_string())).await);
-        }
-        tracing::debug!(%error, "a message was not understood");
-        Err(Failure)
     }
 
     fn list(&self) -> Bytes {
@@ -112,8 +106,18 @@ impl Session {
         }
     }
 
-    async fn add(&mut self, addition: Addition) -> Result<(), Failure> {
+    async fn add(&mut self, frame: &[u8]) -> Result<(), Failure> {
         self.may_manage("add").await?;
+        let frame = Zeroizing::new(frame.to_vec());
+        let decoding = tokio::task::spawn_blocking(move || wire::decode_addition(&frame)).await;
+        let addition = match decoding {
+            Ok(Ok(addition)) => addition,
+            // Worth a record: whoever brought the key is told no reason.
+            Ok(Err(error)) => {
+                return Err(self.refuse("add", Denial::new(Code::KeyRejected, error.to_string())).await);
+            }
+            Err(_) => return Err(self.refuse("add", Denial::plain(Code::KeyRejected)).await),
+        };
         let Addition { blob, public_key, key, comment, confirm, lifetime, destinations, provider } = addition;
         // "internal" is the middleware that OpenSSH has built in, and what sk-helper does.
         if let Some(library) = provider.filter(|provider| !provider.eq_ignore_ascii_case("internal")) {

@@ -46,8 +46,8 @@ pub(crate) enum Incoming {
     List,
     /// Sign.
     Sign(Sign),
-    /// Add a key.
-    Add(Box<Addition>),
+    /// Add a key. It is decoded once it is known that it may be added: private keys take their time to be checked.
+    Add,
     /// Remove the key, or certificate, with this encoding.
     Remove(Vec<u8>),
     /// Remove all keys.
@@ -93,11 +93,6 @@ pub(crate) enum WireError {
     Message(u8),
 }
 
-/// Whether a frame is a request to add a key, whatever else is wrong with it.
-pub(crate) fn is_addition(frame: &[u8]) -> bool {
-    matches!(frame.first(), Some(&(ADD_IDENTITY | ADD_ID_CONSTRAINED)))
-}
-
 /// Decodes exactly one message: a frame without its length.
 pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
     let mut rest = frame;
@@ -108,12 +103,7 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
             data: Vec::decode(&mut rest)?,
             flags: u32::decode(&mut rest)?,
         }),
-        ADD_IDENTITY => Incoming::Add(Box::new(Addition::decode(&mut rest)?)),
-        ADD_ID_CONSTRAINED => {
-            let mut addition = Addition::decode(&mut rest)?;
-            constraints::decode(&mut rest, &mut addition)?;
-            Incoming::Add(Box::new(addition))
-        }
+        ADD_IDENTITY | ADD_ID_CONSTRAINED => return Ok(Incoming::Add),
         REMOVE_IDENTITY => Incoming::Remove(Vec::decode(&mut rest)?),
         LOCK => Incoming::Lock(Vec::decode(&mut rest)?.into()),
         UNLOCK => Incoming::Unlock(Vec::decode(&mut rest)?.into()),
@@ -131,6 +121,17 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
         }
     };
     if rest.is_empty() { Ok(incoming) } else { Err(WireError::LeftOver(rest.len())) }
+}
+
+/// Decodes a message that is [`Incoming::Add`].
+pub(crate) fn decode_addition(frame: &[u8]) -> Result<Addition, WireError> {
+    let mut rest = frame;
+    let message = u8::decode(&mut rest)?;
+    let mut addition = Addition::decode(&mut rest)?;
+    if message == ADD_ID_CONSTRAINED {
+        constraints::decode(&mut rest, &mut addition)?;
+    }
+    if rest.is_empty() { Ok(addition) } else { Err(WireError::LeftOver(rest.len())) }
 }
 
 /// The body of session-bind@openssh.com (OpenSSH PROTOCOL.agent § 1).
