@@ -1,0 +1,173 @@
+//! The thread that writes: it takes all that waits, and makes it durable by one disk write.
+//!
+//! While the disk is waited for, others queue up, so that the more there are, the more share the next write. Nobody waits
+//! for company: what comes alone is written at once.
+
+use std::io::Error;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::file::LogFile;
+use crate::audit::record::Event;
+
+/// Requests to one disk write, at most: the first of them is not to wait while a flood goes on.
+const BATCH: usize = 256;
+
+/// Where records are handed to the thread, which alone holds the file.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// None when the thread is told to end.
+    queue: Option<Sender<Request>>,
+    thread: Option<JoinHandle<LogFile>>,
+}
+
+/// Records that stand or fall together, with others of the same batch.
+struct Request {
+    events: Vec<Event>,
+    done: oneshot::Sender<std::io::Result<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(mut file: LogFile) -> std::io::Result<Self> {
+        let (queue, requests) = channel();
+        let write = move || {
+            write_all(&requests, &mut file);
+            file
+        };
+        let thread = std::thread::Builder::new().name("audit".into()).spawn(write)?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Returns when the records are durable. They are written even if nobody waits for that any more.
+    pub(super) async fn append(&self, events: Vec<Event>) -> std::io::Result<()> {
+        let (done, written) = oneshot::channel();
+        // A thread that is gone drops `done`, and so answers too.
+        let _ = self.queue.as_ref().map(|queue| queue.send(Request { events, done }));
+        written.await.unwrap_or_else(|_| Err(Error::other("the log is not written any more; start the agent again")))
+    }
+
+    /// Writes what is still waiting.
+    fn finish(&mut self) -> Option<LogFile> {
+        self.queue = None;
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(file) = self.finish() {
+            tracing::debug!(syncs = file.syncs(), "the audit log is closed");
+        }
+    }
+}
+
+/// Writes what is asked for, until nobody can ask any more.
+fn write_all(requests: &Receiver<Request>, file: &mut LogFile) {
+    while let Ok(first) = requests.recv() {
+        let batch = std::iter::once(first).chain(requests.try_iter()).take(BATCH);
+        let (events, done): (Vec<_>, Vec<_>) = batch.map(|request| (request.events, request.done)).unzip();
+        let result = file.append(events.into_iter().flatten());
+        for done in done {
+            // Whoever gave up needs no answer.
+            let _ = done.send(result.as_ref().copied().map_err(copy));
+        }
+    }
+}
+
+/// An error for each of those who share it.
+fn copy(error: &Error) -> Error {
+    error.raw_os_error().map_or_else(|| Error::new(error.kind(), error.to_string()), Error::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::io::ErrorKind;
+    use std::path::Path;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::audit::record::Act;
+
+    const TOGETHER: usize = 100;
+
+    fn act() -> Vec<Event> {
+        vec![Event::Act { act: Act::Stop }]
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn lines(path: &Path) -> usize {
+        std::fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    /// Requests that were made before the thread came to them.
+    fn written_together(requests: usize, file: &mut LogFile) -> Vec<std::io::Result<()>> {
+        let (queue, waiting) = channel();
+        let ask = |_| {
+            let (done, written) = oneshot::channel();
+            queue.send(Request { events: act(), done }).unwrap();
+            written
+        };
+        let answers: Vec<_> = (0..requests).map(ask).collect();
+        drop(queue);
+        write_all(&waiting, file);
+        run(join_all(answers)).into_iter().map(|answer| answer.unwrap()).collect()
+    }
+
+    #[test]
+    fn all_that_wait_share_one_disk_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let (mut file, _) = LogFile::open(&path).unwrap();
+        assert!(written_together(TOGETHER, &mut file).iter().all(Result::is_ok));
+        assert_eq!((lines(&path), file.syncs()), (TOGETHER, 1));
+        assert!(written_together(BATCH + 1, &mut file).iter().all(Result::is_ok));
+        assert_eq!(file.syncs(), 3, "a flood is written in parts");
+    }
+
+    #[test]
+    fn requests_that_come_while_the_disk_is_waited_for_share_the_next_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let (file, _) = LogFile::open(&path).unwrap();
+        let mut writer = Writer::start(file).unwrap();
+        run(join_all((0..TOGETHER).map(|_| writer.append(act())))).into_iter().for_each(|written| written.unwrap());
+        assert_eq!(lines(&path), TOGETHER);
+        let syncs = writer.finish().unwrap().syncs();
+        assert!(syncs < TOGETHER as u64, "{syncs} disk writes");
+    }
+
+    #[test]
+    fn a_batch_that_fails_fails_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::fs::write(&path, "").unwrap();
+        let device = |path| OpenOptions::new().append(true).open(path).unwrap();
+        let kinds = |file: File, log: &mut LogFile| {
+            *log = LogFile::new(&path, file);
+            let answers = written_together(TOGETHER, log);
+            answers.into_iter().map(|answer| answer.unwrap_err().kind()).collect::<Vec<_>>()
+        };
+        let (mut log, _) = LogFile::open(&path).unwrap();
+        assert_eq!(kinds(device("/dev/null"), &mut log), [ErrorKind::InvalidInput; TOGETHER], "a failed sync");
+        assert!(written_together(2, &mut log).iter().all(Result::is_err), "is not tried again");
+        assert_eq!(kinds(device("/dev/full"), &mut log), [ErrorKind::StorageFull; TOGETHER], "a full disk");
+        assert!(written_together(2, &mut log).iter().all(Result::is_ok), "is tried again");
+        assert_eq!(lines(&path), 2);
+    }
+
+    #[test]
+    fn nothing_is_promised_when_the_thread_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, _) = LogFile::open(&dir.path().join("audit.jsonl")).unwrap();
+        let mut writer = Writer::start(file).unwrap();
+        writer.finish();
+        assert!(run(writer.append(act())).is_err());
+    }
+}
