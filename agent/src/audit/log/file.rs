@@ -32,7 +32,9 @@ impl LogFile {
     /// Opens or creates the file; also says which requests in it have no outcome.
     pub(super) fn open(path: &Path) -> std::io::Result<(Self, Vec<Orphan>)> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = path.parent()
+            && file.metadata()?.len() == 0
+        {
             // Without this a new log's name may not outlive a crash.
             File::open(folder)?.sync_all()?;
         }
