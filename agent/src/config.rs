@@ -35,6 +35,8 @@ pub struct Config {
     pub keys: Vec<KeyConfig>,
     /// What is offered on which host; the first that names the host holds.
     pub host: Vec<HostRule>,
+    /// Whether root's connections are served; those of other users never are.
+    pub allow_root: bool,
     /// Time limits.
     pub limits: LimitsConfig,
     /// Other agents whose keys are offered after ours, in this order.

@@ -1,5 +1,6 @@
 //! The agent protocol's extensions (RFC 9987 § 3.8).
 
+use crate::logging::Throttle;
 use crate::session_binding::SessionBindings;
 use crate::wire;
 
@@ -42,7 +43,10 @@ fn bind(body: &[u8], bindings: &mut SessionBindings) -> Option<Vec<u8>> {
     match bound {
         Ok(()) => Some(vec![SUCCESS]),
         Err(error) => {
-            tracing::warn!(error, "a session binding was refused");
+            static REFUSED: Throttle = Throttle::new();
+            if let Some(unsaid) = REFUSED.pass() {
+                tracing::warn!(error, unsaid, "a session binding was refused");
+            }
             None
         }
     }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Admission, raise_descriptor_limit};
 use crate::agent::Agent;
 use crate::audit::log::FileLog;
 use crate::audit::record::Act;
@@ -32,7 +33,9 @@ pub struct Instance {
     agent: Arc<Agent>,
     paths: Arc<Paths>,
     socket: Socket,
+    clients: Arc<Admission>,
     control: Socket,
+    managers: Arc<Admission>,
     end: EndSignals,
     _lock: File,
 }
@@ -62,6 +65,9 @@ impl Instance {
         let control = Socket::bind(&paths.control)?;
         // Now that our socket is there, it is known by whatever name it is called.
         let upstreams = Upstreams::new(upstreams, &paths.socket).context("upstream")?;
+        let user = rustix::process::geteuid().as_raw();
+        let clients = Arc::new(Admission::of_clients(user, config.allow_root, raise_descriptor_limit()));
+        let managers = Arc::new(Admission::of_managers(user));
         let limits = config.limits();
         let settings: policy::Settings = config.settings();
         let helpers = Helpers::new(helper, limits.touch);
@@ -76,7 +82,16 @@ impl Instance {
         )
         .with_upstreams(upstreams);
         tokio::spawn(async move { helpers.prepare().await });
-        Ok(Self { agent: Arc::new(agent), paths: Arc::new(paths), socket, control, end, _lock: lock })
+        Ok(Self {
+            agent: Arc::new(agent),
+            paths: Arc::new(paths),
+            socket,
+            clients,
+            control,
+            managers,
+            end,
+            _lock: lock,
+        })
     }
 
     /// Serves until SIGTERM, SIGINT or SIGHUP. Requests that are under way then are ended in order, with their outcome on
@@ -87,8 +102,9 @@ impl Instance {
     pub async fn serve(mut self) -> anyhow::Result<()> {
         self.agent.audit.act(Act::Start { agent: env!("CARGO_PKG_VERSION").into() }).await?;
         let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
-        let serve_agent = listener::serve(&self.socket, &self.agent, &stop, &clients);
-        let serve_control = control::handler::serve(&self.control, &self.agent, &self.paths, &stop, &clients);
+        let serve_agent = listener::serve(&self.socket, &self.clients, &self.agent, &stop, &clients);
+        let serve_control =
+            control::handler::serve(&self.control, &self.managers, &self.agent, &self.paths, &stop, &clients);
         let signalled = async {
             self.end.recv().await;
             stop.cancel();

@@ -4,6 +4,7 @@
 //! `audit` log, in that order, and is readable top to bottom. The README's chapter "Architecture" is the map; each module
 //! here is one room of it.
 
+mod admission;
 pub mod agent;
 pub mod assertion;
 pub mod audit;
@@ -14,6 +15,7 @@ pub mod control;
 pub mod denial;
 pub mod destination;
 mod extension;
+mod framing;
 pub mod hardening;
 pub mod identity;
 pub mod instance;

@@ -10,7 +10,7 @@ pub struct Peer {
     pub uid: u32,
     /// The process id at the time of connecting; a process can pass its connection on to another.
     pub pid: i32,
-    /// The process, then its parents, as the process table showed them when the connection was made.
+    /// The process, then its parents, as the process table showed them when they were first asked for; empty until then.
     pub processes: Vec<Process>,
 }
 

@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::peer::{Peer, Process};
 
@@ -13,15 +16,44 @@ const GENERATIONS: usize = 8;
 /// How much of a command line is kept for each process of each connection, in bytes.
 const MOST_ARGUMENTS: u64 = 4096;
 
-/// The client with this process id, and its parents.
-pub(crate) fn peer(uid: u32, pid: i32) -> Peer {
+/// How many clients are looked up at a time. A process can have its command line read from a file system of its own, which
+/// never answers; such ones must not use up the threads that others need.
+const MOST_LOOK_UPS: usize = 4;
+
+/// How long a client is looked up. The answer takes a fraction of a millisecond, or does not come.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+static LOOK_UPS: Semaphore = Semaphore::const_new(MOST_LOOK_UPS);
+
+/// Completes a client by its process and that one's parents, unless it is complete. This costs more than most requests, so
+/// it is done when it is needed first. What can't be found out in time stays unknown.
+pub(crate) async fn look_up(peer: &mut Peer) {
+    if !peer.processes.is_empty() {
+        return;
+    }
+    let pid = peer.pid;
+    let found = async {
+        let permit = LOOK_UPS.acquire().await.ok()?;
+        let read = move || {
+            let _until_it_is_done = permit;
+            processes(pid)
+        };
+        tokio::task::spawn_blocking(read).await.ok()
+    };
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(found) => peer.processes = found.unwrap_or_default(),
+        Err(_) => tracing::warn!(pid, "the process table does not say in time who a client is"),
+    }
+}
+
+fn processes(pid: i32) -> Vec<Process> {
     let mut processes = Vec::new();
     let mut next = pid;
     while next > 1 && processes.len() < GENERATIONS {
         processes.push(process(next));
         next = parent(next).unwrap_or_default();
     }
-    Peer { uid, pid, processes }
+    processes
 }
 
 fn process(pid: i32) -> Process {
@@ -49,10 +81,11 @@ fn parent(pid: i32) -> Option<i32> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn this_test_finds_itself_and_its_parent() {
+    #[tokio::test]
+    async fn this_test_finds_itself_and_its_parent() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let peer = peer(0, pid);
+        let mut peer = Peer { pid, ..Peer::default() };
+        look_up(&mut peer).await;
         assert_eq!(peer.processes[0].executable, std::env::current_exe().ok());
         assert_eq!(peer.processes[0].directory, std::env::current_dir().ok());
         assert_eq!(parent(pid), rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()));

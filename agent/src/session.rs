@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::admission::Turn;
 use crate::agent::{Agent, since_boot, wall_clock};
 use crate::audit::record::Act;
 use crate::certificate::plain_public_key;
@@ -18,6 +19,7 @@ use crate::keystore::{Identities, Keystore, KeystoreError, file};
 use crate::lock::LockError;
 use crate::peer::Peer;
 use crate::policy::{self, Rule};
+use crate::process_table;
 use crate::session_binding::SessionBindings;
 use crate::sign;
 use crate::wire::{self, AddedKey, Addition, Incoming};
@@ -31,6 +33,7 @@ pub(crate) struct Session {
     agent: Arc<Agent>,
     peer: Peer,
     bindings: SessionBindings,
+    turn: Turn,
     client: CancellationToken,
     refused: u32,
 }
@@ -40,8 +43,8 @@ struct Failure;
 
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
-    pub(crate) fn new(agent: Arc<Agent>, peer: Peer, client: CancellationToken) -> Self {
-        Self { agent, peer, bindings: SessionBindings::default(), client, refused: 0 }
+    pub(crate) fn new(agent: Arc<Agent>, peer: Peer, turn: Turn, client: CancellationToken) -> Self {
+        Self { agent, peer, bindings: SessionBindings::default(), turn, client, refused: 0 }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
@@ -60,6 +63,8 @@ impl Session {
                 Err(Failure) => status(Err(Failure)),
             },
             Incoming::Extension { name, body } => {
+                // A host's signature may take milliseconds to verify.
+                let _turn = self.turn.take().await;
                 extension::serve(&name, &body, &mut self.bindings, self.agent.lock.is_locked()).into()
             }
             Incoming::Add => status(self.add(frame).await),
@@ -89,6 +94,7 @@ impl Session {
             tracing::debug!("a key can't be parsed");
             return Err(Failure);
         };
+        process_table::look_up(&mut self.peer).await;
         let request = sign::Request {
             key,
             key_blob: request.key_blob,
@@ -96,6 +102,7 @@ impl Session {
             flags: request.flags,
             bindings: self.bindings.clone(),
             peer: self.peer.clone(),
+            turn: self.turn.clone(),
         };
         match sign::sign(&self.agent, &request, &self.client).await {
             Ok(signature) => wire::encode_signature(&signature).map_err(|_| Failure),
@@ -109,7 +116,7 @@ impl Session {
     async fn add(&mut self, frame: &[u8]) -> Result<(), Failure> {
         self.may_manage("add").await?;
         let frame = Zeroizing::new(frame.to_vec());
-        let decoding = tokio::task::spawn_blocking(move || wire::decode_addition(&frame)).await;
+        let decoding = self.turn.work(move || wire::decode_addition(&frame)).await;
         let addition = match decoding {
             Ok(Ok(addition)) => addition,
             // Worth a record: whoever brought the key is told no reason.
@@ -140,6 +147,7 @@ impl Session {
             destinations: destinations.unwrap_or_default().into(),
         };
         let identity = Identity { public_key, blob, comment, holder, constraints };
+        process_table::look_up(&mut self.peer).await;
         let path = self.key_file(&identity).await;
         let from = path.as_ref().map_or_else(|| self.peer.describe(), |path| path.display().to_string());
         let act = Act::Add { key: identity::fingerprint(&identity.public_key), from };
@@ -184,8 +192,8 @@ impl Session {
         }
         let lock = Arc::clone(&self.agent.lock);
         self.record(Act::Lock).await?;
-        let locking = tokio::task::spawn_blocking(move || lock.lock(password.expose_secret()));
-        locking.await.is_ok_and(|locked| locked.is_ok()).then_some(()).ok_or(Failure)
+        let locking = self.turn.work(move || lock.lock(password.expose_secret())).await;
+        locking.is_ok_and(|locked| locked.is_ok()).then_some(()).ok_or(Failure)
     }
 
     async fn unlock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
@@ -193,8 +201,8 @@ impl Session {
             return Err(self.refuse("unlock", denial).await);
         }
         let lock = Arc::clone(&self.agent.lock);
-        let unlocking = tokio::task::spawn_blocking(move || lock.unlock(password.expose_secret()));
-        match unlocking.await.unwrap_or(Err(LockError::NoChange)) {
+        let unlocking = self.turn.work(move || lock.unlock(password.expose_secret())).await;
+        match unlocking.unwrap_or(Err(LockError::NoChange)) {
             Ok(()) => self.record(Act::Unlock).await,
             Err(LockError::Wrong(delay)) => {
                 let failure =

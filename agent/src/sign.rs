@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use ssh_key::public::KeyData;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Turn;
 use crate::agent::{Agent, since_boot, wall_clock};
 use crate::certificate::is_certificate;
 use crate::denial::{Code, Denial};
@@ -41,6 +42,8 @@ pub struct Request {
     pub bindings: SessionBindings,
     /// Who asks.
     pub peer: Peer,
+    /// Its turns among the connections of its process.
+    pub(crate) turn: Turn,
 }
 
 /// Serves a request: stages 4 to 14 of the architecture, and gives the signature as SSH encodes it. `client` is cancelled when the client hangs up.

@@ -2,12 +2,16 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::{Audit, Client, Env, KeyFile, Output, PIN, Program, Recipe, Running, built};
+
+/// The user id of `nobody`, and its group's, on Debian.
+const NOBODY: u32 = 65534;
 
 /// How an agent is to be started.
 pub struct AgentOptions {
@@ -17,6 +21,7 @@ pub struct AgentOptions {
     helper: Vec<PathBuf>,
     prompter: bool,
     file_size_is_an_error: bool,
+    as_nobody: bool,
     log: &'static str,
 }
 
@@ -30,6 +35,7 @@ impl AgentOptions {
             helper,
             prompter: true,
             file_size_is_an_error: false,
+            as_nobody: false,
             log: "debug",
         }
     }
@@ -83,6 +89,14 @@ impl AgentOptions {
         self
     }
 
+    /// It runs as the user `nobody`, whose this place is from then on. It takes root to do so, and everybody may look at
+    /// the place, so that it is the agent itself that keeps others out.
+    #[must_use]
+    pub fn as_nobody(mut self) -> Self {
+        self.as_nobody = true;
+        self
+    }
+
     /// Starts it, and waits until it serves.
     #[must_use = "an agent that is dropped is killed"]
     pub fn start(self) -> Agent {
@@ -112,7 +126,9 @@ impl AgentOptions {
 
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let agent = built("agent");
-        let mut command = if self.file_size_is_an_error {
+        let mut command = if self.as_nobody {
+            self.command_as_nobody(&agent)
+        } else if self.file_size_is_an_error {
             let mut env = self.in_the_same_circumstances("env");
             env.arg("--ignore-signal=XFSZ").arg(agent);
             env
@@ -120,6 +136,19 @@ impl AgentOptions {
             self.in_the_same_circumstances(agent)
         };
         command.args(arguments);
+        command
+    }
+
+    /// A copy, since the folder in which it was built may be closed to others.
+    fn command_as_nobody(&self, agent: &Path) -> Command {
+        let copy = self.env.path("agent");
+        fs::copy(agent, &copy).expect("the folder can be written");
+        let owner = format!("{NOBODY}:{NOBODY}");
+        let given = Command::new("chown").args(["-R", &owner]).arg(self.env.path("")).status();
+        assert!(given.is_ok_and(|status| status.success()), "it takes root to be somebody else");
+        fs::set_permissions(self.env.path(""), fs::Permissions::from_mode(0o755)).expect("root may do so");
+        let mut command = self.in_the_same_circumstances("setpriv");
+        command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups").arg(copy);
         command
     }
 
@@ -208,6 +237,14 @@ impl Agent {
     pub fn limit_file_size(&self, limit: Option<u64>) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: None }).expect("the agent is ours");
+    }
+
+    /// The most memory it ever had in use, in KiB (VmHWM: proc(5)).
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the agent runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Whether it runs still.

@@ -260,6 +260,11 @@ pub enum Act {
         #[serde(flatten)]
         denial: Denial,
     },
+    /// A connection of root was let in, as configured.
+    RootConnection {
+        /// The program.
+        peer: Peer,
+    },
     /// A terminal was attached: it sees the next prompts, and gets the next PIN.
     Attach {
         /// The program.

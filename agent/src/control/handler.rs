@@ -12,13 +12,16 @@ use tokio_util::task::TaskTracker;
 
 use super::lines::SecretLines;
 use super::{Event, MAX_LINE, Request, Status, VERSION};
+use crate::admission::Admission;
 use crate::agent::{Agent, since_boot};
 use crate::audit::record::Act;
 use crate::config::Paths;
 use crate::denial::Denial;
+use crate::listener;
 use crate::manage::{self, Management};
 use crate::occasion;
 use crate::peer::Peer;
+use crate::process_table;
 use crate::prompt::attached::Terminal;
 use crate::socket::Socket;
 
@@ -26,8 +29,9 @@ use crate::socket::Socket;
 const MOST_UNREAD: usize = 256;
 
 /// Serves clients until `stop`.
-pub async fn serve(
+pub(crate) async fn serve(
     socket: &Socket,
+    admission: &Arc<Admission>,
     agent: &Arc<Agent>,
     paths: &Arc<Paths>,
     stop: &CancellationToken,
@@ -36,10 +40,13 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            (stream, peer) = socket.accept() => {
+            (stream, peer, admitted) = listener::next_client(socket, admission) => {
                 let connection = Connection { agent: Arc::clone(agent), paths: Arc::clone(paths), peer };
                 let stop = stop.child_token();
-                clients.spawn(async move { connection.serve(stream, stop).await });
+                clients.spawn(async move {
+                    let _until_it_ends = admitted;
+                    connection.serve(stream, stop).await;
+                });
             }
         }
     }
@@ -124,7 +131,9 @@ impl Connection {
             Request::Status => Ok(Event::Status(self.status().await)),
             Request::Tokens => Ok(Event::Tokens { tokens: management.tokens().await? }),
             Request::Attach => {
-                let act = Act::Attach { peer: occasion::audit_peer(&self.peer) };
+                let mut peer = self.peer.clone();
+                process_table::look_up(&mut peer).await;
+                let act = Act::Attach { peer: occasion::audit_peer(&peer) };
                 manage::record(&self.agent, act).await?;
                 self.agent.prompts.attached.attach(Arc::clone(terminal));
                 Ok(Event::Attached)

@@ -27,7 +27,7 @@ impl Signing<'_> {
         let destination = self.occasion(identity, &permit, None).destination();
         let (data, flags) = (&self.request.data, self.request.flags);
         let signature = if key.is_slow() {
-            let signing = tokio::task::spawn_blocking({
+            let signing = self.request.turn.work({
                 let (key, data) = (key.clone(), data.clone());
                 move || key.sign(&data, flags)
             });
