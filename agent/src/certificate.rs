@@ -65,6 +65,12 @@ impl Certificate {
         })
     }
 
+    /// The names it is for, with wildcards.
+    #[must_use]
+    pub fn principals(&self) -> &[String] {
+        &self.principals
+    }
+
     /// Whether this is a host certificate for `host`, good at `now` (seconds since 1970), as `sshkey_cert_check_host` has it.
     /// Principals may hold wildcards.
     #[must_use]

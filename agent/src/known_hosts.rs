@@ -10,8 +10,10 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ssh_encoding::Decode;
+use ssh_key::public::KeyData;
 
-use crate::certificate::plain_public_key;
+use crate::certificate::{Certificate, plain_public_key};
+use crate::identity::key_blob;
 use crate::pattern::wildcard;
 
 /// What begins a name that is hashed (hostfile.c HASH_MAGIC).
@@ -23,13 +25,22 @@ pub struct KnownHosts {
     lines: HashMap<Vec<u8>, Vec<Line>>,
 }
 
+/// What known_hosts says of one host key. A revoked one is nobody's.
+#[derive(Debug, Default)]
+pub struct Known<'a> {
+    own: Vec<&'a Line>,
+    certificate: Option<Certificate>,
+    authority: Vec<&'a Line>,
+    wall_clock: u64,
+}
+
 #[derive(Debug)]
 struct Line {
     marker: Marker,
     hosts: String,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Marker {
     None,
     CertAuthority,
@@ -44,34 +55,62 @@ impl KnownHosts {
         }
     }
 
-    /// Whether this host key, as a host sent it, is known as the one of `name`: a host's name, or `[name]:port`.
+    /// What they say of a host key or host certificate, as a host sent it, at `wall_clock` (seconds since 1970).
     #[must_use]
-    pub fn is_host(&self, host_key: &[u8], name: &str) -> bool {
-        self.lines_of(host_key).iter().any(|line| line.is_for(name))
+    pub fn of(&self, host_key: &[u8], wall_clock: u64) -> Known<'_> {
+        let certificate = Certificate::parse(host_key);
+        let authority = certificate.as_ref().map_or(&[][..], |certificate| self.lines(&certificate.authority));
+        let own = plain_public_key(host_key).map_or(&[][..], |key| self.lines(&key));
+        if own.iter().chain(authority).any(|line| line.marker == Marker::Revoked) {
+            return Known::default();
+        }
+        Known {
+            own: marked(own, Marker::None),
+            certificate,
+            authority: marked(authority, Marker::CertAuthority),
+            wall_clock,
+        }
     }
 
-    /// The names that known_hosts gives this host key. Where it has patterns, these are among them; hashed names are not.
+    fn lines(&self, key: &KeyData) -> &[Line] {
+        self.lines.get(&key_blob(key)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn marked(lines: &[Line], marker: Marker) -> Vec<&Line> {
+    lines.iter().filter(|line| line.marker == marker).collect()
+}
+
+impl Known<'_> {
+    /// Whether the key is known as the one of `name`: a host's name, or `[name]:port`.
     #[must_use]
-    pub fn names(&self, host_key: &[u8]) -> Vec<&str> {
+    pub fn is(&self, name: &str) -> bool {
+        self.own.iter().any(|line| line.is_for(name)) || self.is_certified_as(name)
+    }
+
+    /// The names that the key is known by. Where known_hosts or the certificate have patterns, these are among them; hashed
+    /// names are not.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let own = self.own.iter().filter(|line| !line.hosts.starts_with(HASHED));
+        let own = own.flat_map(|line| line.hosts.split(','));
+        let own = own.filter(|name| !name.is_empty() && !name.starts_with('!'));
+        let principals = self.certificate.iter().flat_map(Certificate::principals).map(String::as_str);
         let mut names = Vec::new();
-        for line in self.lines_of(host_key).iter().filter(|line| !line.hosts.starts_with(HASHED)) {
-            for name in line.hosts.split(',').filter(|name| !name.is_empty() && !name.starts_with('!')) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
+        for name in own.chain(principals.filter(|name| self.is_certified_as(name))) {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         names
     }
 
-    /// The lines that say whose this key is. A revoked key is nobody's.
-    fn lines_of(&self, host_key: &[u8]) -> Vec<&Line> {
-        let plain = plain_public_key(host_key).and_then(|key| ssh_key::PublicKey::from(key).to_bytes().ok());
-        let lines: &[Line] = plain.and_then(|key| self.lines.get(&key)).map_or(&[], Vec::as_slice);
-        if lines.iter().any(|line| line.marker == Marker::Revoked) {
-            return Vec::new();
-        }
-        lines.iter().filter(|line| line.marker == Marker::None).collect()
+    /// An authority is good for some names, and its certificate for some of those. Certificates know no ports, and ssh
+    /// looks for an authority without the port too.
+    fn is_certified_as(&self, name: &str) -> bool {
+        let host = name.strip_prefix('[').and_then(|name| name.rsplit_once("]:")).map_or(name, |(host, _)| host);
+        self.certificate.as_ref().is_some_and(|certificate| certificate.names_host(host, self.wall_clock))
+            && self.authority.iter().any(|line| line.is_for(name) || line.is_for(host))
     }
 }
 
@@ -132,8 +171,11 @@ fn parse(line: &[u8]) -> Option<(Vec<u8>, Line)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ssh_key::certificate::{Builder, CertType};
     use ssh_key::rand_core::OsRng;
     use ssh_key::{Algorithm, PrivateKey};
+
+    const NOW: u64 = 1_800_000_000;
 
     /// A key's line without names, and its bytes.
     fn host() -> (String, Vec<u8>) {
@@ -172,7 +214,7 @@ mod tests {
             ("", "leaf-1", false),
         ] {
             let known = known(format!("{hosts} {key}\n"));
-            assert_eq!(known.is_host(&blob, name), expected, "{hosts} for {name}");
+            assert_eq!(known.of(&blob, NOW).is(name), expected, "{hosts} for {name}");
         }
     }
 
@@ -184,12 +226,12 @@ mod tests {
         const PORT: &str = "|1|6f9ZVC4qmd/KyCq4u7iOczXLsGM=|HDpx2dPwHYhVBKs4B5KAbI1Ty50=";
         let blob = STANDARD.decode(KEY.split_once(' ').unwrap().1).unwrap();
         let (leaf, port) = (known(format!("{LEAF} {KEY}")), known(format!("{PORT} {KEY}")));
-        assert!(leaf.is_host(&blob, "leaf-1.fabric.example") && leaf.is_host(&blob, "Leaf-1.fabric.example"));
-        assert!(!leaf.is_host(&blob, "leaf-2.fabric.example") && !leaf.is_host(&blob, LEAF));
-        assert!(port.is_host(&blob, "[leaf-1]:2222") && !port.is_host(&blob, "leaf-1"));
-        assert_eq!(leaf.names(&blob), [""; 0], "what is hashed can't be told");
+        assert!(leaf.of(&blob, NOW).is("leaf-1.fabric.example") && leaf.of(&blob, NOW).is("Leaf-1.fabric.example"));
+        assert!(!leaf.of(&blob, NOW).is("leaf-2.fabric.example") && !leaf.of(&blob, NOW).is(LEAF));
+        assert!(port.of(&blob, NOW).is("[leaf-1]:2222") && !port.of(&blob, NOW).is("leaf-1"));
+        assert_eq!(leaf.of(&blob, NOW).names(), [""; 0], "what is hashed can't be told");
         for broken in ["|1|", "|1||", "|1|x|y", "|2|AAAA|AAAA", "|1|AAAA|", "|1|AAAA"] {
-            assert!(!known(format!("{broken} {KEY}")).is_host(&blob, "leaf-1"), "{broken}");
+            assert!(!known(format!("{broken} {KEY}")).of(&blob, NOW).is("leaf-1"), "{broken}");
         }
     }
 
@@ -197,21 +239,65 @@ mod tests {
     fn another_key_s_names_are_not_this_one_s() {
         let ((key, blob), (other_key, other_blob)) = (host(), host());
         let known = known(format!("leaf-1,!spine {key}\nleaf-2 {other_key}\nleaf-* {key}\n[leaf-1]:22,leaf-1 {key}"));
-        assert!(known.is_host(&blob, "leaf-1") && !known.is_host(&other_blob, "leaf-1"));
-        assert_eq!(known.names(&blob), ["leaf-1", "leaf-*", "[leaf-1]:22"]);
-        assert_eq!(known.names(&other_blob), ["leaf-2"]);
-        assert_eq!(known.names(&host().1), [""; 0]);
-        assert_eq!(known.names(b"rubbish"), [""; 0]);
+        assert!(known.of(&blob, NOW).is("leaf-1") && !known.of(&other_blob, NOW).is("leaf-1"));
+        assert_eq!(known.of(&blob, NOW).names(), ["leaf-1", "leaf-*", "[leaf-1]:22"]);
+        assert_eq!(known.of(&other_blob, NOW).names(), ["leaf-2"]);
+        assert_eq!(known.of(&host().1, NOW).names(), [""; 0]);
+        assert_eq!(known.of(b"rubbish", NOW).names(), [""; 0]);
     }
 
     #[test]
     fn markers() {
         let (key, blob) = host();
-        assert!(!known(format!("@cert-authority leaf-1 {key}")).is_host(&blob, "leaf-1"), "it is not the host's own");
-        assert!(!known(format!("@unheard-of leaf-1 {key}")).is_host(&blob, "leaf-1"));
+        assert!(
+            !known(format!("@cert-authority leaf-1 {key}")).of(&blob, NOW).is("leaf-1"),
+            "it is not the host's own"
+        );
+        assert!(!known(format!("@unheard-of leaf-1 {key}")).of(&blob, NOW).is("leaf-1"));
         let revoked = known(format!("leaf-1 {key}\n@revoked * {key}\n"));
-        assert!(!revoked.is_host(&blob, "leaf-1"));
-        assert_eq!(revoked.names(&blob), [""; 0]);
+        assert!(!revoked.of(&blob, NOW).is("leaf-1"));
+        assert_eq!(revoked.of(&blob, NOW).names(), [""; 0]);
+    }
+
+    #[test]
+    fn host_certificates() {
+        let (authority, key) = (PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap(), host());
+        let authority_line = authority.public_key().to_openssh().unwrap();
+        let certificate = |kind, principals: &[&str], until| {
+            let public = ssh_key::PublicKey::from_openssh(&key.0).unwrap();
+            let mut builder = Builder::new_with_random_nonce(&mut OsRng, public, NOW - 10, until).unwrap();
+            builder.cert_type(kind).unwrap();
+            for name in principals {
+                builder.valid_principal(*name).unwrap();
+            }
+            builder.sign(&authority).unwrap().to_bytes().unwrap()
+        };
+        let good = certificate(CertType::Host, &["leaf-1.example", "leaf-1.lab"], NOW + 10);
+        for (hosts, certificate, name, expected) in [
+            ("*.example", &good, "leaf-1.example", true),
+            ("*.example", &good, "[leaf-1.example]:2222", true),
+            ("[*.example]:2222", &good, "[leaf-1.example]:2222", true),
+            ("[*.example]:2222", &good, "leaf-1.example", false),
+            ("*.example", &good, "leaf-2.example", false),
+            ("*.example", &good, "leaf-1.lab", false),
+            ("*.example", &certificate(CertType::User, &["leaf-1.example"], NOW + 10), "leaf-1.example", false),
+            ("*.example", &certificate(CertType::Host, &["leaf-1.example"], NOW - 1), "leaf-1.example", false),
+            ("*.example", &certificate(CertType::Host, &["leaf-?.example"], NOW + 10), "leaf-1.example", true),
+        ] {
+            let known = known(format!("@cert-authority {hosts} {authority_line}"));
+            assert_eq!(known.of(certificate, NOW).is(name), expected, "{hosts} for {name}");
+            let plain = self::known(format!("{hosts} {authority_line}"));
+            assert!(!plain.of(certificate, NOW).is(name), "an authority has to be marked as one");
+        }
+        let line = format!("@cert-authority *.example {authority_line}\nalias {}\n", key.0);
+        assert_eq!(
+            known(&line).of(&good, NOW).names(),
+            ["alias", "leaf-1.example"],
+            "the key in it has names of its own"
+        );
+        for revoked in [&key.0, &authority_line] {
+            assert_eq!(known(format!("{line}@revoked * {revoked}")).of(&good, NOW).names(), [""; 0]);
+        }
     }
 
     #[test]
@@ -232,8 +318,8 @@ mod tests {
             &format!("leaf-1 2048 65537 {base64}"),
             &format!("#leaf-1 {key}"),
         ] {
-            assert!(!known(line).is_host(&blob, "leaf-1"), "{line}");
-            assert!(known(format!("{line}\nleaf-1 {key}")).is_host(&blob, "leaf-1"), "after {line}");
+            assert!(!known(line).of(&blob, NOW).is("leaf-1"), "{line}");
+            assert!(known(format!("{line}\nleaf-1 {key}")).of(&blob, NOW).is("leaf-1"), "after {line}");
         }
     }
 
@@ -247,11 +333,11 @@ mod tests {
             format!("le#f,leaf-1 {key}"),
             format!("@revoked leaf-1 {}\nleaf-1 {key}", host().0),
         ] {
-            assert!(known(&line).is_host(&blob, "leaf-1"), "{line}");
+            assert!(known(&line).of(&blob, NOW).is("leaf-1"), "{line}");
         }
         let latin_1 = [format!("leaf-1 {key} ").as_bytes(), b"M\xfcnchen\n"].concat();
-        assert!(known(latin_1).is_host(&blob, "leaf-1"));
+        assert!(known(latin_1).of(&blob, NOW).is("leaf-1"));
         let latin_1 = [b"M\xfcnchen ", key.as_bytes(), b"\nleaf-1 ", key.as_bytes()].concat();
-        assert!(known(latin_1).is_host(&blob, "leaf-1"));
+        assert!(known(latin_1).of(&blob, NOW).is("leaf-1"));
     }
 }

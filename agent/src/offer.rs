@@ -4,12 +4,15 @@
 //! keys in the order they are listed, and binds the connection before it asks for the list: so the host is known by then. A
 //! rule is about what is listed, never about what may be signed.
 
-pub mod rules;
+mod rules;
 
 use serde::Deserialize;
-use ssh_key::Fingerprint;
+use ssh_key::{Fingerprint, HashAlg};
 
-use crate::known_hosts::{self, KnownHosts};
+pub use rules::Rules;
+
+use crate::certificate::plain_public_key;
+use crate::known_hosts::{self, Known};
 
 /// What fingerprints begin with.
 const FINGERPRINT: &str = "SHA256:";
@@ -65,15 +68,6 @@ pub enum RuleError {
     Fingerprint(&'static str, String),
 }
 
-/// What an identity is known by, to those who write `offer`.
-#[derive(Debug)]
-pub struct KnownBy<'a> {
-    /// The SHA-256 fingerprint of its key; for a certificate, that of the key in it, as `ssh-add -l` shows it.
-    pub fingerprint: Option<Fingerprint>,
-    /// Its comment.
-    pub comment: &'a [u8],
-}
-
 fn yes() -> bool {
     true
 }
@@ -105,59 +99,56 @@ fn fingerprint(place: &'static str, text: String) -> Result<Fingerprint, RuleErr
 }
 
 impl HostRule {
-    /// Whether this rule is for the host with this key, or certificate, as the host sent it.
-    fn is_for(&self, host_key: &[u8], host_fingerprint: &Fingerprint, known: &KnownHosts) -> bool {
+    /// Whether this rule is for the host whose key has this fingerprint, and of which this is known.
+    fn is_for(&self, host_fingerprint: &Fingerprint, known: &Known) -> bool {
         match &self.host {
             Host::Key(fingerprint) => fingerprint == host_fingerprint,
             // What a pattern stands for is not hashed, so that only names that can be read are held against it.
             Host::Name(name) if known_hosts::is_pattern(name) => {
-                known.names(host_key).iter().any(|known| known_hosts::matches(name, known))
+                known.names().iter().any(|known| known_hosts::matches(name, known))
             }
-            Host::Name(name) => known.is_host(host_key, name),
+            Host::Name(name) => known.is(name),
         }
     }
 
-    /// The identities this rule offers, in its order. Those it does not name keep theirs.
+    /// The identities this rule offers, in its order: their keys or certificates, and their comments. Those it does not
+    /// name keep their order.
     #[must_use]
-    pub fn select<T>(&self, identities: Vec<T>, known_by: impl for<'a> Fn(&'a T) -> KnownBy<'a>) -> Vec<T> {
-        let place = |identity: &T| {
-            let known_by = known_by(identity);
-            let named = self.offer.iter().position(|wanted| wanted.is(&known_by));
+    pub fn select<'a>(&self, identities: impl Iterator<Item = (&'a [u8], &'a str)>) -> Vec<(&'a [u8], &'a str)> {
+        let place = |(blob, comment): (&[u8], &str)| {
+            // A certificate has the fingerprint of the key in it, as `ssh-add -l` shows it.
+            let fingerprint = plain_public_key(blob).map(|key| key.fingerprint(HashAlg::Sha256));
+            let named = self.offer.iter().position(|wanted| match wanted {
+                Wanted::Key(wanted) => fingerprint.as_ref() == Some(wanted),
+                Wanted::Comment(wanted) => comment == wanted,
+            });
             named.or(self.others.then_some(self.offer.len()))
         };
-        let placed = identities.into_iter().filter_map(|identity| Some((place(&identity)?, identity)));
-        let mut placed: Vec<_> = placed.collect();
+        let mut placed: Vec<_> = identities.filter_map(|identity| Some((place(identity)?, identity))).collect();
         placed.sort_by_key(|(place, _)| *place);
         placed.into_iter().map(|(_, identity)| identity).collect()
-    }
-}
-
-impl Wanted {
-    fn is(&self, identity: &KnownBy) -> bool {
-        match self {
-            Self::Key(fingerprint) => identity.fingerprint.as_ref() == Some(fingerprint),
-            Self::Comment(comment) => identity.comment == comment.as_bytes(),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::known_hosts::KnownHosts;
 
     const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKPybCjAYuYudl2ZLwqZbDBXp90M8xGMALv5dHkOgpQ";
-    const PRINT: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+    const PRINT: &str = "SHA256:eSvfdZ68G9z84liwk+a8A3mDE6afBbVx9I2Mz3ZuogA";
+    const OTHER_PRINT: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
     fn rule(text: &str) -> HostRule {
         toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    /// The comments of what is offered; the key with the comment "b" has the fingerprint.
-    fn offered(rule: &str, held: &[&'static str]) -> Vec<&'static str> {
-        self::rule(rule).select(held.to_vec(), |comment| KnownBy {
-            fingerprint: (*comment == "b").then(|| PRINT.parse().unwrap()),
-            comment: comment.as_bytes(),
-        })
+    /// The comments of what is offered. All keys differ, and HOST_KEY has the comment "b".
+    fn offered(rule: &str, held: &[&str]) -> Vec<String> {
+        let b = ssh_key::PublicKey::from_openssh(HOST_KEY).unwrap().to_bytes().unwrap();
+        let blob = |comment: &str| if comment == "b" { &b } else { b"unheard of".as_slice() };
+        let offered = self::rule(rule).select(held.iter().map(|comment| (blob(comment), *comment)));
+        offered.into_iter().map(|(_, comment)| comment.to_owned()).collect()
     }
 
     #[test]
@@ -204,11 +195,11 @@ mod tests {
             ("name = \"*.lab\"", true),
             ("name = \"leaf-1.fabric.example\"", true),
             ("name = \"*.fabric.example\"", false),
-            (&format!("key = \"{print}\""), true),
-            (&format!("key = \"{PRINT}\""), false),
+            (&format!("key = \"{PRINT}\""), true),
+            (&format!("key = \"{OTHER_PRINT}\""), false),
         ] {
             let rule = rule(&format!("{host}\noffer = []"));
-            assert_eq!(rule.is_for(&blob, &print, &known), expected, "{host}");
+            assert_eq!(rule.is_for(&print, &known.of(&blob, 0)), expected, "{host}");
         }
     }
 

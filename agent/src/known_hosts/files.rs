@@ -11,7 +11,7 @@ use super::KnownHosts;
 const LONGEST: u64 = 8 * 1024 * 1024;
 
 /// The files ssh reads where it is not told otherwise (ssh_config(5), UserKnownHostsFile and GlobalKnownHostsFile).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Files {
     paths: Vec<PathBuf>,
     read: Vec<Option<Version>>,
@@ -92,7 +92,7 @@ mod tests {
 
     fn names(files: &mut Files) -> Vec<String> {
         let key = ssh_key::PublicKey::from_openssh(KEY).unwrap().to_bytes().unwrap();
-        files.current().names(&key).into_iter().map(ToOwned::to_owned).collect()
+        files.current().of(&key, 0).names().into_iter().map(ToOwned::to_owned).collect()
     }
 
     #[test]

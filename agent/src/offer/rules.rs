@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::HostRule;
+use crate::agent::wall_clock;
 use crate::known_hosts::files::Files;
 use crate::session_binding::SessionBindings;
 
@@ -17,7 +18,7 @@ use crate::session_binding::SessionBindings;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All rules of the configuration, and the files that name hosts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rules {
     rules: Arc<[HostRule]>,
     known_hosts: Arc<Mutex<Files>>,
@@ -41,8 +42,8 @@ impl Rules {
             // Taken before there is a thread, so that a flood of lists is no flood of threads.
             let mut files = Arc::clone(&self.known_hosts).lock_owned().await;
             let first = move || {
-                let known = files.current();
-                rules.iter().position(|rule| rule.is_for(&host_key, &fingerprint, known))
+                let known = files.current().of(&host_key, wall_clock());
+                rules.iter().position(|rule| rule.is_for(&fingerprint, &known))
             };
             spawn_blocking(first).await
         });
