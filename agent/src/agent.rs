@@ -11,6 +11,7 @@ use crate::audit::AuditLog;
 use crate::audit::record::RequestId;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::lock::Lock;
+use crate::offer;
 use crate::policy;
 use crate::prompt::Chain;
 use crate::token::Authenticator;
@@ -32,6 +33,8 @@ pub struct Agent {
     pub audit: Arc<dyn AuditLog>,
     /// What the policy decides by.
     pub settings: policy::Settings,
+    /// What is offered on which host.
+    pub offers: offer::Rules,
     /// How long things may take.
     pub limits: Limits,
     /// The user's home directory, where `ssh-add` finds its default keys.
@@ -80,6 +83,7 @@ impl Agent {
             prompts,
             audit,
             settings,
+            offers: offer::Rules::default(),
             limits,
             home,
             person: Mutex::new(()),
@@ -92,6 +96,13 @@ impl Agent {
     #[must_use]
     pub fn with_upstreams(mut self, upstreams: Upstreams) -> Self {
         self.upstreams = upstreams;
+        self
+    }
+
+    /// The same agent with rules for what it offers.
+    #[must_use]
+    pub fn with_offers(mut self, offers: offer::Rules) -> Self {
+        self.offers = offers;
         self
     }
 

@@ -18,6 +18,7 @@ use crate::audit::record::Act;
 use crate::config::{Config, Paths, helper_program};
 use crate::keystore::Keystore;
 use crate::listener;
+use crate::offer::Rules;
 use crate::prompt::Chain;
 use crate::prompt::askpass::{Askpass, Environment};
 use crate::socket::Socket;
@@ -80,7 +81,8 @@ impl Instance {
             limits,
             Some(paths.home.clone()),
         )
-        .with_upstreams(upstreams);
+        .with_upstreams(upstreams)
+        .with_offers(Rules::new(config.host.clone(), &paths.home));
         tokio::spawn(async move { helpers.prepare().await });
         Ok(Self {
             agent: Arc::new(agent),

@@ -57,7 +57,7 @@ impl Session {
             }
         };
         match incoming {
-            Incoming::List => self.list(),
+            Incoming::List => self.list().await,
             Incoming::Sign(request) => match self.sign(request).await {
                 Ok(signature) => signature.into(),
                 Err(Failure) => status(Err(Failure)),
@@ -76,17 +76,21 @@ impl Session {
         }
     }
 
-    fn list(&self) -> Bytes {
+    async fn list(&self) -> Bytes {
+        let rule = self.agent.offers.holding(&self.bindings).await;
         if self.agent.lock.is_locked() {
             return encode_list(std::iter::empty());
         }
         let identities = self.agent.keystore.list(since_boot());
-        if !identities.any_destinations() {
-            return identities.encoded(|all: &Identities| encode_list(all.iter().map(AsRef::as_ref)));
+        if rule.is_none() && !identities.any_destinations() {
+            return identities.encoded(|all: &Identities| encode_list(all.iter().map(named)));
         }
         let now = wall_clock();
-        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.bindings, now));
-        encode_list(visible.map(AsRef::as_ref))
+        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.bindings, now)).map(named);
+        match rule {
+            Some(rule) => encode_list(rule.select(visible).into_iter()),
+            None => encode_list(visible),
+        }
     }
 
     async fn sign(&mut self, request: wire::Sign) -> Result<Vec<u8>, Failure> {
@@ -273,7 +277,11 @@ fn status(result: Result<(), Failure>) -> Bytes {
     wire::encode_status(result.is_ok()).into()
 }
 
-fn encode_list<'a>(identities: impl Iterator<Item = &'a Identity>) -> Bytes {
-    let named = identities.map(|identity| (identity.blob.as_slice(), identity.comment.as_str()));
-    wire::encode_list(named).map_or_else(|_| status(Err(Failure)), Bytes::from)
+/// What the list says of an identity.
+fn named(identity: &Arc<Identity>) -> (&[u8], &str) {
+    (&identity.blob, &identity.comment)
+}
+
+fn encode_list<'a>(identities: impl Iterator<Item = (&'a [u8], &'a str)>) -> Bytes {
+    wire::encode_list(identities).map_or_else(|_| status(Err(Failure)), Bytes::from)
 }

@@ -62,6 +62,13 @@ impl Host {
         std::fs::write(file, lines + line).expect("the folder can be written");
     }
 
+    /// Adds a line to sshd_config, for a setting that has none there.
+    pub fn setting(&self, line: &str) {
+        let file = self.folder.join("sshd_config");
+        let lines = std::fs::read_to_string(&file).expect("the file was made with the host");
+        std::fs::write(file, format!("{lines}{line}\n")).expect("the folder can be written");
+    }
+
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

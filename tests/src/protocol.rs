@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use signature::Signer;
+use ssh_encoding::Decode;
 use ssh_key::{PrivateKey, Signature};
 
 use crate::{KeyFile, PATIENCE};
@@ -67,6 +68,17 @@ impl Client {
         let answer = self.ask(&[REQUEST_IDENTITIES]);
         let number: [u8; 4] = answer[1..5].try_into().expect("four bytes are four bytes");
         u32::from_be_bytes(number)
+    }
+
+    /// The keys the agent lists, in its order.
+    pub fn keys(&mut self) -> Vec<Vec<u8>> {
+        let answer = self.ask(&[REQUEST_IDENTITIES]);
+        let mut rest = &answer[1..];
+        let number = u32::decode(&mut rest).expect("an answer begins with a number");
+        let mut next = || Vec::<u8>::decode(&mut rest).expect("an answer is whole");
+        let keys = (0..number).map(|_| (next(), next()).0).collect();
+        assert!(rest.is_empty(), "an answer ends with its last key");
+        keys
     }
 
     /// Asks for a signature; the answer's first byte says whether there is one.
