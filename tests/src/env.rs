@@ -59,13 +59,18 @@ impl Env {
         &self.0.person
     }
 
-    /// Somebody at a terminal of their own, who types this whatever they are asked: for a program that is no part of the
-    /// scenario, say.
+    /// Somebody at a terminal of their own: for a program that is no part of the scenario, say.
+    #[must_use]
+    pub fn somebody(&self) -> Person {
+        let free = |n: &u32| !self.path(&format!("somebody{n}")).exists();
+        let number = (0..).find(free).expect("there are numbers enough");
+        Person::at(self.path(&format!("somebody{number}")))
+    }
+
+    /// Somebody who types this whatever they are asked.
     #[must_use]
     pub fn person_who_types(&self, text: &str) -> Person {
-        let free = |n: &u32| !self.path(&format!("typist{n}")).exists();
-        let number = (0..).find(free).expect("there are numbers enough");
-        let person = Person::at(self.path(&format!("typist{number}")));
+        let person = self.somebody();
         person.always_types(text);
         person
     }

@@ -1,26 +1,18 @@
-//! How long a signature takes, against Debian's ssh-agent on the same software token in the same run; and how long another
-//! client waits for the list of keys while a touch is awaited. `make bench` runs it natively and in the virtual machine.
-//!
-//! The two take turns, so that whatever else the machine does meets both. The audit log is on.
-
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a benchmark that cannot go on ends, with a sentence that says why"
-)]
+//! Signatures of the software token, with ssh-agent's ssh-sk-helper and with ours.
 
 use std::time::{Duration, Instant};
 
 use soft_token::{Device, Touch};
 use tests::{Algorithm, Client, Env, KeyFile, PIN, Recipe, Rival, TokenKind, sshsig};
 
+use crate::table::{median, milliseconds};
+
 /// How long the token is left waiting while another client lists the keys.
 const TOUCH: Duration = Duration::from_secs(2);
 
-fn main() {
-    let turns = std::env::args().nth(1).map_or(200, |turns| turns.parse().expect("the number of turns is a number"));
-    println!("One signature, no touch delay, median of {turns} turns:\n");
-    println!("{:34} {:>10} {:>10} {:>7}  aim", "", "ssh-agent", "ours", "ratio");
+pub(crate) fn run(turns: usize) {
+    println!("One signature of a token, no touch delay, median of {turns} turns:\n");
+    crate::table::head();
     let verified = |algorithm| Recipe::of(algorithm).verify_required();
     let aim = if std::env::var_os("TOKEN_BUS").is_some() { "0.75" } else { "0.6" };
     signatures("ed25519-sk", aim, TokenKind::PinOnly, &Recipe::ed25519(), turns);
@@ -63,7 +55,7 @@ fn signatures(name: &str, aim: &str, kind: TokenKind, recipe: &Recipe, turns: us
                 times.push(sign(client));
             }
         }
-        row(name, times.map(median), aim);
+        milliseconds(name, times.map(median), aim);
     });
 }
 
@@ -80,17 +72,6 @@ fn lists() {
             assert!(signer.answer().is_some(), "the signature comes in the end");
             listed
         });
-        row("list", times, "5 ms");
+        milliseconds("list", times, "5 ms");
     });
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn row(name: &str, [rival, ours]: [Duration; 2], aim: &str) {
-    let milliseconds = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1000.0);
-    let ratio = ours.as_secs_f64() / rival.as_secs_f64();
-    println!("{name:34} {:>10} {:>10} {ratio:>7.2}  {aim}", milliseconds(rival), milliseconds(ours));
 }
