@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::JoinError;
 
 use crate::logging::Throttle;
@@ -64,7 +64,7 @@ struct Present {
 struct Process {
     connections: usize,
     room: Arc<Semaphore>,
-    turn: Arc<Semaphore>,
+    turn: Turn,
 }
 
 /// Why a connection is closed at once.
@@ -115,14 +115,14 @@ impl Admission {
         let process = present.processes.entry(peer.pid).or_insert_with(|| Process {
             connections: 0,
             room: Arc::new(Semaphore::new(ROOM_OF_A_PROCESS)),
-            turn: Arc::new(Semaphore::new(1)),
+            turn: Turn::new(),
         });
         if process.connections >= self.most_of_a_process {
             return Err(Refused::ProcessFull { pid: peer.pid, most: self.most_of_a_process });
         }
         process.connections += 1;
         let room = Room { all: Arc::clone(&self.room), process: Arc::clone(&process.room) };
-        let turn = Turn(Arc::clone(&process.turn));
+        let turn = process.turn.clone();
         present.connections += 1;
         Ok(Admitted { admission: Arc::clone(self), pid: peer.pid, root_let_in, room, turn })
     }
@@ -203,16 +203,29 @@ impl Room {
     }
 }
 
-/// Work that takes the processor for long (a signature of P-521 to be verified takes milliseconds) is done by one
-/// connection of a process at a time, or the clients of others would wait for all of them.
+/// What the connections of a process take in turns, or the clients of others would wait for all of them: the processor,
+/// for work that takes long (a signature of P-521 to be verified, an RSA key to be checked), and the person.
 #[derive(Debug, Clone)]
-pub(crate) struct Turn(Arc<Semaphore>);
+pub(crate) struct Turn {
+    work: Arc<Semaphore>,
+    person: Arc<Semaphore>,
+}
 
 impl Turn {
+    fn new() -> Self {
+        Self { work: Arc::new(Semaphore::new(1)), person: Arc::new(Semaphore::new(1)) }
+    }
+
     /// Waits for this connection's turn, which lasts until the result is dropped. Not to be held while a person is waited
     /// for.
     pub(crate) async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).acquire_owned().await.ok()
+        Arc::clone(&self.work).acquire_owned().await.ok()
+    }
+
+    /// Waits until no other connection of the process waits for the person. Whoever holds the result stands in the queue
+    /// of all processes: a host with two hundred requests keeps that one no longer than a host with one.
+    pub(crate) async fn person(&self) -> Option<SemaphorePermit<'_>> {
+        self.person.acquire().await.ok()
     }
 
     /// Waits for this connection's turn, and works on another thread than the daemon's own. Threads beyond the processors

@@ -115,6 +115,12 @@ impl Signing<'_> {
         }
     }
 
+    /// Waits for the person: one human interaction at a time, and one request of each process in the queue for it.
+    async fn person(&self, patience: &Patience<'_>) -> Result<impl Sized, Denial> {
+        let own = patience.wait(self.request.turn.person()).await?;
+        Ok((own, patience.wait(self.agent.person.lock()).await?))
+    }
+
     /// Asks the person whether the key may be used.
     async fn confirm(&self, occasion: &Occasion<'_>, patience: &Patience<'_>) -> Result<(), Denial> {
         let prompt = Prompt { lines: occasion.lines(), question: "Allow this? ".into() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent::denial::Code;
 use soft_token::What;
-use tests::{Answer, Kind, PATIENCE, PIN, Recipe, Scene, TokenKind, for_each_token};
+use tests::{Answer, Client, Env, Kind, PATIENCE, PIN, Recipe, Scene, TokenKind, for_each_token, sshsig};
 
 for_each_token! {
     /// Both lists are answered while the token waits, which it still does afterwards.
@@ -133,4 +133,29 @@ fn a_client_that_goes_away_takes_its_pin_prompt_with_it() {
     env.person().approve(&token);
     next.wait().success();
     assert_eq!(token.pin_retries(), 8);
+}
+
+/// A host that the agent is forwarded to may open connections as it likes: all of them are one process to the agent, which
+/// has one request in the queue for the person.
+#[test]
+fn a_process_with_many_requests_does_not_keep_the_person_from_others() {
+    const MANY: usize = 40;
+    let env = Env::new();
+    let agent = env.agent().start();
+    let (theirs, mine) = (env.plain_key(), env.plain_key());
+    for key in [&theirs, &mine] {
+        agent.program("ssh-add").args(["-q", "-c"]).arg(key.path()).run().success();
+    }
+    let mut strangers: Vec<Client> = (0..MANY).map(|_| agent.connect()).collect();
+    strangers.iter_mut().for_each(|client| client.begin_to_sign(&theirs.blob(), &sshsig("theirs")));
+    env.person().wait_until_asked(Kind::Confirm);
+
+    let signing = agent.program("ssh-keygen").args(["-Y", "sign", "-n", "mine", "-f"]).arg(mine.public_path());
+    let signing = signing.input("text").start();
+    env.person().always_refuses();
+    env.person().answer(&Answer::Refuse);
+    signing.wait().code(255);
+    let asked = env.person().texts(Kind::Confirm);
+    let before = asked.iter().take_while(|text| !text.contains(&mine.fingerprint())).count();
+    assert!(before < MANY, "all of the {MANY} requests of one process came first");
 }

@@ -18,7 +18,7 @@ impl Signing<'_> {
         patience: &Patience<'_>,
     ) -> Result<Signed, Denial> {
         if permit.requirements().confirm {
-            let _person = patience.wait(self.agent.person.lock()).await?;
+            let _person = self.person(patience).await?;
             self.confirm(&self.occasion(identity, &permit, None), patience).await?;
             // Minutes may have passed.
             self.still_held(identity)?;

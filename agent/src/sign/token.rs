@@ -25,7 +25,7 @@ impl Signing<'_> {
     /// Has a token sign.
     pub(super) async fn by_token(&self, patience: &Patience<'_>, trail: &mut Trail<'_>) -> Result<Signed, Denial> {
         // 7: one person, one conversation with the tokens at a time. A client that hangs up leaves the queue.
-        let _person = patience.wait(self.agent.person.lock()).await?;
+        let _person = self.person(patience).await?;
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
 
         // The key as it is now: while this request waited, another may have opened its file.
