@@ -37,6 +37,8 @@ pub struct Agent {
     pub offers: offer::Rules,
     /// How long things may take.
     pub limits: Limits,
+    /// How long keys are held that bring no lifetime; None is until the agent ends.
+    pub default_lifetime: Option<Duration>,
     /// The user's home directory, where `ssh-add` finds its default keys.
     pub home: Option<PathBuf>,
     /// One human interaction at a time.
@@ -85,6 +87,7 @@ impl Agent {
             settings,
             offers: offer::Rules::default(),
             limits,
+            default_lifetime: None,
             home,
             person: Mutex::new(()),
             tokens: Mutex::new(()),
@@ -117,6 +120,12 @@ impl Agent {
         let keystore = Arc::clone(&self.keystore);
         let changed = tokio::task::spawn_blocking(move || change(&keystore)).await;
         changed.unwrap_or_else(|panic| Err(KeystoreError::unfinished(panic)))
+    }
+
+    /// When a key that is added now expires, as a time since boot. `lifetime` is what it brings.
+    #[must_use]
+    pub fn expiry(&self, lifetime: Option<Duration>) -> Option<Duration> {
+        lifetime.or(self.default_lifetime).map(|lifetime| since_boot().saturating_add(lifetime))
     }
 
     /// A number for a request, unique in this run.

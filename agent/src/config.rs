@@ -1,11 +1,13 @@
 //! Configuration, and where things are. The one place that reads the environment, beside the prompts.
 #![allow(clippy::disallowed_methods, reason = "configuration may read the environment: the architecture's rule 5")]
 
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use directories::BaseDirs;
+use listenfd::ListenFd;
 use serde::Deserialize;
 use ssh_key::sha2::{Digest, Sha256};
 
@@ -15,6 +17,19 @@ use crate::policy::{self, Rule};
 
 /// The name of the product's folders.
 const NAME: &str = "fido-ssh-agent";
+
+/// The agent that is started without `-a`. The ones beside it have a number after this.
+pub(crate) const DEFAULT: &str = "default";
+
+/// An agent that is started for one command, and has a number after this.
+pub(crate) const COMMAND: &str = "command";
+
+/// The name of a socket in an agent's own folder.
+const SOCKET: &str = "agent.sock";
+
+/// The variables by which a socket is handed over (sd_listen_fds(3)). They are the agent's alone, and for no program that it
+/// starts.
+pub const HANDED_OVER: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// The file `config.toml`. Unknown settings are refused.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -163,23 +178,43 @@ impl Paths {
     /// # Errors
     /// Without a home directory.
     pub fn find(socket: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(socket) = socket else {
+            return Self::named(DEFAULT);
+        };
+        let socket = std::path::absolute(socket)?;
+        let own = Self::named(DEFAULT)?;
+        match own.name_beside(&socket) {
+            Some(name) => Self::named(name),
+            None => Ok(Self { socket: socket.clone(), ..Self::named(&instance_name(&socket))? }),
+        }
+    }
+
+    /// The paths of the agent with this name, in its own folder.
+    ///
+    /// # Errors
+    /// Without a home directory.
+    pub fn named(name: &str) -> anyhow::Result<Self> {
         let base = BaseDirs::new().context("there is no home directory: set HOME")?;
         let state = base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(NAME);
         let runtime = base.runtime_dir().map_or_else(|| state.join("run"), |runtime| runtime.join(NAME));
-        let default_socket = runtime.join("default").join("agent.sock");
-        let socket = match socket {
-            Some(socket) => std::path::absolute(socket)?,
-            None => default_socket.clone(),
-        };
-        let instance = if socket == default_socket { "default".into() } else { instance_name(&socket) };
+        let runtime = runtime.join(name);
         Ok(Self {
-            control: runtime.join(&instance).join("control.sock"),
-            instance_state: state.join(&instance),
+            socket: runtime.join(SOCKET),
+            control: runtime.join("control.sock"),
+            instance_state: state.join(name),
             config: base.config_dir().join(NAME).join("config.toml"),
             home: base.home_dir().to_owned(),
-            socket,
             state,
         })
+    }
+
+    /// The name of the agent whose socket this is, if it is where agents have theirs by themselves.
+    fn name_beside<'a>(&self, socket: &'a Path) -> Option<&'a str> {
+        let folder = socket.parent().filter(|_| socket.file_name().is_some_and(|name| name == SOCKET))?;
+        let runtime = self.control.parent()?.parent()?;
+        let name = folder.file_name()?.to_str().filter(|_| folder.parent() == Some(runtime))?;
+        let numbered = [DEFAULT, COMMAND].iter().any(|kind| name.strip_prefix(kind).is_some_and(is_number));
+        (name == DEFAULT || numbered).then_some(name)
     }
 
     /// The audit log.
@@ -200,6 +235,39 @@ fn instance_name(socket: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let hash = Sha256::digest(socket.as_os_str().as_bytes());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether this is what follows an agent's kind in its name: `-2`.
+fn is_number(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The socket that whoever started us has made for us, with LISTEN_PID and LISTEN_FDS. Those meant for another process are
+/// passed over, as sd_listen_fds(3) has it.
+///
+/// # Errors
+/// When it is not one socket, listening, in the file system.
+pub fn handed_over_socket() -> anyhow::Result<Option<UnixListener>> {
+    let is_set = |name| std::env::var_os(name).is_some();
+    let for_us = is_set("LISTEN_PID") && is_set("LISTEN_FDS");
+    let mut sockets = ListenFd::from_env();
+    match sockets.len() {
+        _ if !for_us => return Ok(None),
+        0 => {
+            tracing::warn!("LISTEN_PID names another process, so no socket is taken from LISTEN_FDS");
+            return Ok(None);
+        }
+        1 => {}
+        more => bail!("LISTEN_FDS hands over {more} sockets, and an agent has one: give it one ListenStream="),
+    }
+    let socket = sockets.take_unix_listener(0).context("LISTEN_FDS")?;
+    let listening = |socket: &UnixListener| rustix::net::sockopt::socket_acceptconn(socket);
+    if let Some(socket) = &socket
+        && !listening(socket).context("LISTEN_FDS")?
+    {
+        bail!("the socket in LISTEN_FDS is a connection, not one that connections come to: set Accept=no");
+    }
+    Ok(socket)
 }
 
 /// The socket in SSH_AUTH_SOCK.
@@ -301,5 +369,14 @@ mod tests {
         assert_ne!(other.control, default.control);
         assert_ne!(other.audit_log(), default.audit_log());
         assert_eq!(other.state, default.state);
+        for name in ["default-2", "command-1"] {
+            let named = Paths::named(name).unwrap();
+            assert_eq!(Paths::find(Some(&named.socket)).unwrap(), named);
+            assert_eq!(named.control.parent(), named.socket.parent());
+        }
+        for name in ["run", "default-", "command", "command-x", "default-2x"] {
+            let hashed = Paths::find(Some(&Paths::named(name).unwrap().socket)).unwrap();
+            assert_ne!(hashed.control.parent(), hashed.socket.parent(), "{name}");
+        }
     }
 }

@@ -1,13 +1,11 @@
-//! One agent a socket: its folders, its lock, and its life from start to end.
+//! The life of an agent, from start to end.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::Context;
+use rustix::process::Pid;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,12 +13,14 @@ use crate::admission::{Admission, raise_descriptor_limit};
 use crate::agent::Agent;
 use crate::audit::log::FileLog;
 use crate::audit::record::Act;
-use crate::config::{Config, Paths, helper_program};
+use crate::claim::Claim;
+use crate::config::{Config, helper_program};
 use crate::keystore::Keystore;
 use crate::listener;
 use crate::offer::Rules;
 use crate::prompt::Chain;
 use crate::prompt::askpass::{Askpass, Environment};
+use crate::signals::{End, KeyDrop};
 use crate::socket::Socket;
 use crate::token::helper::Helpers;
 use crate::upstream::Upstreams;
@@ -29,40 +29,48 @@ use crate::{control, policy};
 /// How long requests under way may take to be put on record when the agent ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What the command line says of an agent, beside its place.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// How long keys are held that bring no lifetime.
+    pub default_lifetime: Option<Duration>,
+    /// The socket to serve, where somebody made it before us.
+    pub handed_over: Option<UnixListener>,
+    /// The program whose end is the agent's, too.
+    pub parent: Option<Pid>,
+}
+
 /// An agent that listens, and is about to serve.
 pub struct Instance {
     agent: Arc<Agent>,
-    paths: Arc<Paths>,
     socket: Socket,
     clients: Arc<Admission>,
     control: Socket,
     managers: Arc<Admission>,
-    end: EndSignals,
-    _lock: File,
+    end: End,
+    key_drop: KeyDrop,
+    // Given up last, when the sockets are gone.
+    claim: Claim,
 }
 
 impl Instance {
-    /// Takes the instance's lock, opens its log and its keys, and listens on its sockets.
+    /// Opens the log and the keys of the place that was claimed, and listens on its sockets.
     ///
     /// # Errors
-    /// When another agent holds the instance or serves the socket, or a file or signal can't be used.
-    pub fn start(paths: Paths, config: &Config) -> anyhow::Result<Self> {
-        for folder in [&paths.state, &paths.instance_state] {
-            private_folder(folder)?;
-        }
-        let lock = lock(&paths)?;
+    /// When another program serves the socket, or a file or signal can't be used.
+    pub fn start(claim: Claim, config: &Config, options: Options) -> anyhow::Result<Self> {
+        let paths = claim.paths();
         let helper = helper_program(config)?;
         let upstreams = config.upstreams(&paths.home)?;
         let audit = FileLog::open(&paths.audit_log()).context("the audit log can't be opened")?;
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
-        // The folder above as well: who may write there could put another in our folder's place.
-        let runtime = paths.control.parent();
-        for folder in [runtime.and_then(Path::parent), runtime].into_iter().flatten() {
-            private_folder(folder)?;
-        }
         // Before there are sockets: a signal that comes as soon as they can be seen has to take them away again.
-        let end = EndSignals::catch().context("signals can't be caught")?;
-        let socket = Socket::bind(&paths.socket)?;
+        let end = End::catch(options.parent)?;
+        let key_drop = KeyDrop::catch()?;
+        let socket = match options.handed_over {
+            Some(listener) => Socket::handed_over(listener)?,
+            None => Socket::bind(&paths.socket)?,
+        };
         let control = Socket::bind(&paths.control)?;
         // Now that our socket is there, it is known by whatever name it is called.
         let upstreams = Upstreams::new(upstreams, &paths.socket).context("upstream")?;
@@ -72,7 +80,7 @@ impl Instance {
         let limits = config.limits();
         let settings: policy::Settings = config.settings();
         let helpers = Helpers::new(helper, limits.touch);
-        let agent = Agent::new(
+        let mut agent = Agent::new(
             keystore,
             Arc::new(helpers.clone()),
             Chain::new(Askpass::find(&Environment::of_this_process())),
@@ -83,33 +91,34 @@ impl Instance {
         )
         .with_upstreams(upstreams)
         .with_offers(Rules::new(config.host.clone(), &paths.home));
+        agent.default_lifetime = options.default_lifetime;
         tokio::spawn(async move { helpers.prepare().await });
-        Ok(Self {
-            agent: Arc::new(agent),
-            paths: Arc::new(paths),
-            socket,
-            clients,
-            control,
-            managers,
-            end,
-            _lock: lock,
-        })
+        Ok(Self { agent: Arc::new(agent), socket, clients, control, managers, end, key_drop, claim })
     }
 
-    /// Serves until SIGTERM, SIGINT or SIGHUP. Requests that are under way then are ended in order, with their outcome on
-    /// record.
+    /// Serves until SIGTERM, SIGINT or SIGHUP, or the end of the parent. Requests that are under way then are ended in order,
+    /// with their outcome on record. SIGUSR1 drops all keys.
     ///
     /// # Errors
     /// When the start or the end can't be put on record.
     pub async fn serve(mut self) -> anyhow::Result<()> {
         self.agent.audit.act(Act::Start { agent: env!("CARGO_PKG_VERSION").into() }).await?;
+        let paths = Arc::new(self.claim.paths().clone());
         let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
         let serve_agent = listener::serve(&self.socket, &self.clients, &self.agent, &stop, &clients);
         let serve_control =
-            control::handler::serve(&self.control, &self.managers, &self.agent, &self.paths, &stop, &clients);
+            control::handler::serve(&self.control, &self.managers, &self.agent, &paths, &stop, &clients);
+        let drop_keys = async {
+            loop {
+                self.key_drop.come().await;
+                drop_keys(&self.agent).await;
+            }
+        };
         let signalled = async {
-            self.end.recv().await;
-            stop.cancel();
+            tokio::select! {
+                () = self.end.come() => stop.cancel(),
+                () = drop_keys => {}
+            }
         };
         tokio::join!(serve_agent, serve_control, signalled);
         clients.close();
@@ -121,51 +130,14 @@ impl Instance {
     }
 }
 
-/// The signals that end the agent in order.
-struct EndSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl EndSignals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+/// Drops all keys, whatever else goes on. They are dropped even if that can't be put on record.
+async fn drop_keys(agent: &Agent) {
+    tracing::warn!("all keys are dropped, by SIGUSR1");
+    let (recorded, dropped) = tokio::join!(agent.audit.act(Act::RemoveAll), agent.change_keys(Keystore::remove_all));
+    if let Err(error) = recorded {
+        tracing::error!(%error, "the audit log can't be written");
     }
-
-    /// Waits for the first of them.
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
-}
-
-/// Makes a folder that only this user may enter, or checks that it is one.
-fn private_folder(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| path.display().to_string())?;
-    let found = std::fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
-    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        bail!("{} has to be a folder that only you may enter (chmod 700)", path.display());
-    }
-    Ok(())
-}
-
-fn lock(paths: &Paths) -> anyhow::Result<File> {
-    let path = paths.instance_state.join("lock");
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = open.with_context(|| path.display().to_string())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("an agent for {} is running already (it holds {})", paths.socket.display(), path.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+    if let Err(error) = dropped {
+        tracing::error!(%error, "this change does not outlast the agent");
     }
 }

@@ -106,7 +106,8 @@ impl Management<'_> {
         Ok(added)
     }
 
-    async fn add(&self, identity: Identity, from: String, path: Option<PathBuf>) -> Result<AddedKey, Denial> {
+    async fn add(&self, mut identity: Identity, from: String, path: Option<PathBuf>) -> Result<AddedKey, Denial> {
+        identity.constraints.expires_at = self.agent.expiry(None);
         let added =
             AddedKey { fingerprint: identity::fingerprint(&identity.public_key), comment: identity.comment.clone() };
         record(self.agent, Act::Add { key: added.fingerprint.clone(), from }).await?;

@@ -147,7 +147,7 @@ impl Session {
         self.may_touch("add", &blob).await?;
         let constraints = Constraints {
             confirm,
-            expires_at: lifetime.map(|lifetime| since_boot() + lifetime),
+            expires_at: self.agent.expiry(lifetime),
             destinations: destinations.unwrap_or_default().into(),
         };
         let identity = Identity { public_key, blob, comment, holder, constraints };

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use super::{PresenceNotice, Prompt, PromptError, Prompter};
+use crate::config::HANDED_OVER;
 
 /// The longest answer, in bytes (readpass.c).
 const LONGEST_ANSWER: usize = 1023;
@@ -78,6 +79,9 @@ impl Askpass {
             Some(kind) => command.env("SSH_ASKPASS_PROMPT", kind),
             None => command.env_remove("SSH_ASKPASS_PROMPT"),
         };
+        for variable in HANDED_OVER {
+            command.env_remove(variable);
+        }
         let failed = |error| PromptError::NoChannel(format!("{} can't be started: {error}", self.program.display()));
         command.spawn().map_err(failed)
     }
