@@ -7,10 +7,11 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 BUILD_PACKAGES := build-essential pkg-config libudev-dev
 DEMO_PACKAGES := $(BUILD_PACKAGES) openssh-client openssh-server
-TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-paramiko qemu-system-x86 busybox-static kmod fido2-tools
+TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-paramiko qemu-system-x86 busybox-static kmod fido2-tools \
+	openssh-tests sudo gdb
 RUST_MINIMUM := 1.89
 
-.PHONY: help demo test lint native vm bench soak build install rust build-packages demo-packages test-packages
+.PHONY: help demo test lint native openssh-suite vm bench soak build install rust build-packages demo-packages test-packages
 
 help:
 	@echo 'make demo      log in through a jump host with a software token, step by step (TOKEN=real: with yours)'
@@ -22,7 +23,7 @@ demo: rust demo-packages
 	cargo build --release -p agent -p agent-cli -p soft-token -p soft-hidraw
 	demo/run $(if $(filter real,$(TOKEN)),--real-token)
 
-test: rust test-packages lint native vm
+test: rust test-packages lint native openssh-suite vm
 
 lint: rust build-packages
 	cargo fmt --all --check
@@ -32,6 +33,10 @@ lint: rust build-packages
 native: rust test-packages
 	cargo build --workspace
 	cargo test --workspace
+
+openssh-suite: rust test-packages
+	cargo build -p agent
+	tests/openssh/run-suite
 
 vm: rust test-packages
 	tests/vm/prepare

@@ -16,6 +16,7 @@ const NOBODY: u32 = 65534;
 /// How an agent is to be started.
 pub struct AgentOptions {
     env: Env,
+    arguments: Vec<String>,
     settings: Vec<String>,
     limits: Vec<String>,
     helper: Vec<PathBuf>,
@@ -30,6 +31,7 @@ impl AgentOptions {
         let helper = vec![built("sk-helper")];
         Self {
             env,
+            arguments: Vec::new(),
             settings: Vec::new(),
             limits: Vec::new(),
             helper,
@@ -38,6 +40,13 @@ impl AgentOptions {
             as_nobody: false,
             log: "debug",
         }
+    }
+
+    /// An option of its command line, with its value.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        self.arguments.extend([name.into(), value.into()]);
+        self
     }
 
     /// How long it waits for a touch.
@@ -104,7 +113,7 @@ impl AgentOptions {
         let env = self.env.clone();
         let socket = env.path("agent.sock");
         let mut command = self.command(["-D", "-a"]);
-        command.arg(&socket);
+        command.arg(&socket).args(&self.arguments);
         let process = Program::new(command).start();
         process.stdout().wait_for("SSH_AUTH_SOCK=");
         Agent { env, process, socket }
@@ -255,6 +264,11 @@ impl Agent {
     /// Kills it, as with `kill -9`.
     pub fn kill(mut self) {
         self.process.kill();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Ends it in order, and waits for that.

@@ -3,14 +3,76 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use agent::audit::record::Act;
+use agent::audit::record::{Act, Event};
 use agent::denial::Code;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use tests::{Audit, Client, Env, FAILURE, Kind, PATIENCE, Recipe, Scene, TokenKind, for_each_token};
+use tests::{Audit, Client, Env, FAILURE, Kind, PATIENCE, Recipe, Scene, TokenKind, built, for_each_token};
+
+/// What a handed-over socket is to its agent: bound and listening before it starts, as its descriptor 3 (sd_listen_fds(3)).
+const LAUNCHER: &str = r#"
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="agent")
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+
+/// Agents in the background are nobody's children. At the end of the scenario they are killed, however it ends.
+struct Background(Env);
+
+impl Background {
+    /// Those that are started here from now on.
+    fn of(env: &Env) -> Self {
+        Self(env.clone())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let instances = fs::read_dir(self.0.path("state/fido-ssh-agent")).into_iter().flatten().flatten();
+        for log in instances.map(|instance| instance.path().join("audit.jsonl")).filter(|log| log.exists()) {
+            for record in Audit::at(log).records() {
+                let pid = record.agent_pid;
+                // Those that have ended may have left their number to others.
+                if fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("--announce")) {
+                    let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
+                }
+            }
+        }
+    }
+}
+
+/// A process that is watched from here on.
+struct Watched(OwnedFd);
+
+impl Watched {
+    fn process(pid: &str) -> Self {
+        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        Self(pidfd_open(pid, PidfdFlags::empty()).unwrap())
+    }
+
+    /// Waits for its end.
+    fn ends(&self) {
+        let limit = Timespec::try_from(PATIENCE).unwrap();
+        assert_eq!(poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit)), Ok(1), "it goes on");
+    }
+}
+
+/// The value that a line of a program's output gives to `name`: `NAME VALUE`.
+fn value(output: &str, name: &str) -> String {
+    let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {output}")).to_owned()
+}
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
@@ -109,34 +171,27 @@ fn eval_starts_it_and_k_ends_it() {
         eval "$("$AGENT" -k)"
         echo "left ${SSH_AUTH_SOCK-nothing} ${SSH_AGENT_PID-nothing}"
     "#;
-    let (mut pid, mut socket) = (None, None);
+    let _killed = Background::of(&env);
     let mut shell = env.agent().shell(script).interactive().start();
     shell.stdout().wait_for("The agent has no identities.");
-    for line in shell.stdout().text().lines() {
-        match line.split_once(' ') {
-            Some(("socket", path)) => socket = Some(path.to_owned()),
-            Some(("pid", number)) => pid = Pid::from_raw(number.parse().unwrap()),
-            _ => {}
-        }
-    }
-    let (pid, socket) = (pid.unwrap(), socket.unwrap());
+    let (pid, socket) = (value(&shell.stdout().text(), "pid"), value(&shell.stdout().text(), "socket"));
     assert_eq!(Path::new(&socket), env.path("run/fido-ssh-agent/default/agent.sock"));
     assert_eq!(mode(Path::new(&socket)), 0o600);
-    let daemon = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    let daemon = Watched::process(&pid);
 
     shell.type_line("");
     let ended = shell.wait().success();
-    assert!(ended.stdout.contains(&format!("Agent pid {}\n", pid.as_raw_nonzero())), "{}", ended.stdout);
-    assert!(ended.stdout.contains(&format!("Agent pid {} killed\n", pid.as_raw_nonzero())), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("Agent pid {pid}\n")), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("Agent pid {pid} killed\n")), "{}", ended.stdout);
     assert!(ended.stdout.ends_with("left nothing nothing\n"), "{}", ended.stdout);
-    let limit = Timespec::try_from(PATIENCE).unwrap();
-    assert_eq!(poll(&mut [PollFd::new(&daemon, PollFlags::IN)], Some(&limit)), Ok(1), "the agent ends");
+    daemon.ends();
     assert!(!Path::new(&socket).exists());
 }
 
 #[test]
 fn the_lines_for_a_c_shell() {
     let env = Env::new();
+    let _killed = Background::of(&env);
     let started = env.agent().program(["-c"]).run().success();
     let lines: Vec<_> = started.stdout.lines().collect();
     let [socket, pid, echo] = lines.as_slice() else { panic!("three lines, not {lines:?}") };
@@ -148,7 +203,267 @@ fn the_lines_for_a_c_shell() {
     assert_eq!(*echo, format!("echo Agent pid {number};"));
     let ended = env.agent().program(["-c", "-k"]).env("SSH_AGENT_PID", number).run().success();
     assert!(ended.stdout.starts_with("unsetenv SSH_AUTH_SOCK;\nunsetenv SSH_AGENT_PID;\n"), "{}", ended.stdout);
-    env.agent().program(["-k"]).run().code(1);
+}
+
+#[test]
+fn k_ends_only_what_could_be_an_agent() {
+    let env = Env::new();
+    let unset = env.agent().program(["-k"]).run().code(1);
+    assert!(unset.stderr.contains("SSH_AGENT_PID is not set"), "{}", unset.stderr);
+    assert_eq!(unset.stdout, "", "there is nothing to evaluate");
+    for wrong in ["1", "0", "-5", "agent", "99999999999"] {
+        let refused = env.agent().program(["-k"]).env("SSH_AGENT_PID", wrong).run().code(1);
+        assert!(refused.stderr.contains("which is no process id"), "{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+    }
+}
+
+#[test]
+fn options_are_those_of_ssh_agent() {
+    let env = Env::new();
+    for (arguments, reason) in [
+        (&["-t", "1y"][..], "Invalid lifetime"),
+        (&["-E", "sha1"], "Invalid hash algorithm"),
+        (&["-O", "unknown"], "Unknown -O option"),
+        (&["-c", "-s"], "cannot be used with"),
+        (&["-D", "true"], "cannot be used with"),
+    ] {
+        let refused = env.agent().program(arguments).run().code(64);
+        assert!(refused.stderr.contains(reason), "{arguments:?}: {}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+    }
+    let version = env.agent().program(["-V"]).run().success();
+    assert_eq!(
+        (version.stdout.as_str(), version.stderr),
+        ("", format!("fido-ssh-agent {}\n", env!("CARGO_PKG_VERSION")))
+    );
+    let without_effect =
+        ["-E", "md5", "-O", "no-restrict-websafe", "-O", "allow-remote-pkcs11", "-P", "/usr/lib/*", "-TU"];
+    env.agent().program(without_effect).arg("true").run().success();
+}
+
+/// As two shells' start-up files do it.
+#[test]
+fn a_second_agent_has_a_socket_of_its_own() {
+    let env = Env::new();
+    let _killed = Background::of(&env);
+    let script = r#"
+        set -e
+        eval "$("$AGENT" -s)" >/dev/null
+        first=$SSH_AUTH_SOCK
+        ssh-add -q "$KEY"
+        eval "$("$AGENT" -s)" >/dev/null
+        echo "second $SSH_AUTH_SOCK"
+        ssh-add -l || true
+        SSH_AUTH_SOCK=$first ssh-add -l
+    "#;
+    let key = env.plain_key();
+    let ended = env.agent().shell(script).env("KEY", key.path()).run().success();
+    let second = env.path("run/fido-ssh-agent/default-2/agent.sock");
+    assert_eq!(Path::new(&value(&ended.stdout, "second")), second);
+    assert!(ended.stdout.contains("The agent has no identities."), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&key.fingerprint()), "{}", ended.stdout);
+    let status = env.program(built("agent-cli")).env("SSH_AUTH_SOCK", &second).arg("status").run().success();
+    assert!(status.stdout.contains(&second.display().to_string()), "agent-cli finds it: {}", status.stdout);
+}
+
+/// It does not matter how COMMAND ends.
+#[test]
+fn an_agent_for_a_command_ends_with_it() {
+    let env = Env::new();
+    let _killed = Background::of(&env);
+    let script = r#"echo "socket $SSH_AUTH_SOCK"; echo "pid $SSH_AGENT_PID"; ssh-add -l; read -r _; exit 7"#;
+    let start = || {
+        let command = env.agent().program(["sh", "-c", script]).interactive().start();
+        command.stdout().wait_for("The agent has no identities.");
+        let text = command.stdout().text();
+        (command, Watched::process(&value(&text, "pid")), PathBuf::from(value(&text, "socket")))
+    };
+    let socket = |number: u32| env.path(&format!("run/fido-ssh-agent/command-{number}/agent.sock"));
+    let (mut orderly, its_agent, its_socket) = start();
+    let (mut killed, other_agent, other_socket) = start();
+    assert_eq!((&its_socket, &other_socket), (&socket(1), &socket(2)), "each has its own");
+
+    orderly.type_line("");
+    orderly.wait().code(7);
+    its_agent.ends();
+    assert!(!its_socket.exists());
+    assert!(other_socket.exists());
+    killed.kill();
+    other_agent.ends();
+    assert!(!other_socket.exists());
+    let audit = |number: u32| Audit::at(env.path(&format!("state/fido-ssh-agent/command-{number}/audit.jsonl")));
+    assert_eq!(audit(2).acts().last(), Some(&Act::Stop));
+
+    let again = env.agent().program(["sh", "-c", r#"echo "socket $SSH_AUTH_SOCK"; echo "pid $SSH_AGENT_PID""#]);
+    let again = again.run().success();
+    assert_eq!(Path::new(&value(&again.stdout, "socket")), socket(1), "a place that is free is taken again");
+    assert_eq!(audit(1).acts().iter().filter(|act| matches!(act, Act::Start { .. })).count(), 2);
+}
+
+#[test]
+fn a_command_that_can_t_be_run_leaves_no_agent() {
+    let env = Env::new();
+    let _killed = Background::of(&env);
+    let failed = env.agent().program(["no-such-command"]).run().code(1);
+    assert!(failed.stderr.contains("no-such-command"), "{}", failed.stderr);
+    let audit = Audit::at(env.path("state/fido-ssh-agent/command-1/audit.jsonl"));
+    audit.wait_for(|event| matches!(event, Event::Act { act: Act::Stop }));
+
+    let failed = env.agent().setting("no_such_setting = 1").program(["echo", "was run"]).run().code(1);
+    assert!(failed.stderr.contains("no_such_setting"), "{}", failed.stderr);
+    assert_eq!(failed.stdout, "", "no command without an agent");
+}
+
+#[test]
+fn t_is_the_lifetime_of_keys_that_bring_none() {
+    let env = Env::new();
+    let agent = env.agent().option("-t", "1").start();
+    let (brings_none, brings_one) = (env.plain_key(), env.plain_key());
+    agent.program("ssh-add").args(["-q", "-t", "1w"]).arg(brings_one.path()).run().success();
+    agent.ssh_add(&brings_none);
+    let end = Instant::now() + PATIENCE;
+    while agent.list().contains(&brings_none.fingerprint()) {
+        assert!(Instant::now() < end, "it is held still");
+    }
+    assert!(agent.list().contains(&brings_one.fingerprint()));
+}
+
+/// The agent serves it, is named by it, and leaves it where it is.
+#[test]
+fn a_socket_that_is_handed_over() {
+    let env = Env::new();
+    let socket = env.path("handed.sock");
+    let launch = |arguments: &str, socket: &Path| {
+        let script = format!(r#"exec python3 -c "$LAUNCHER" "$SOCKET" "$AGENT" {arguments}"#);
+        env.agent().shell(&script).env("LAUNCHER", LAUNCHER).env("SOCKET", socket)
+    };
+    let mut agent = launch("-D", &socket).start();
+    let (client, end) = (|| UnixStream::connect(&socket).is_ok(), Instant::now() + PATIENCE);
+    while !client() {
+        assert!(Instant::now() < end && agent.is_running(), "{}", agent.stderr());
+    }
+    assert_eq!(Client::connect(&socket).number_of_keys(), 0);
+    let status = env.program(built("agent-cli")).env("SSH_AUTH_SOCK", &socket).arg("status").run().success();
+    assert!(status.stdout.contains(&format!("process {}", agent.pid())), "{}", status.stdout);
+
+    agent.signal(Signal::TERM);
+    let ended = agent.wait().success();
+    assert_eq!(ended.stdout, "", "whoever made it knows where it is");
+    assert!(socket.exists());
+
+    let command = launch("env", &env.path("third.sock")).run().success();
+    let has = |name: &str| command.stdout.lines().any(|line| line.starts_with(name));
+    assert!(has("SSH_AUTH_SOCK=") && !has("LISTEN_"), "it is the agent's, and not COMMAND's: {}", command.stdout);
+}
+
+/// As where a shell stands between, and has not become the agent.
+#[test]
+fn a_socket_that_is_handed_to_another_process_is_not_taken() {
+    let env = Env::new();
+    let agent = env.agent().program(["-D"]).env("LISTEN_PID", "1").env("LISTEN_FDS", "1").start();
+    agent.stderr().wait_for("LISTEN_PID names another process");
+    agent.stdout().wait_for("run/fido-ssh-agent/default/agent.sock");
+}
+
+#[test]
+fn a_socket_that_another_put_in_the_place_of_ours_stays() {
+    let env = Env::new();
+    let agent = env.agent().start();
+    let socket = agent.socket().to_owned();
+    fs::remove_file(&socket).unwrap();
+    let other = env.program("ssh-agent").args(["-D", "-a"]).arg(&socket).start();
+    other.stdout().wait_for("SSH_AUTH_SOCK=");
+    agent.terminate();
+    let list = env.program("ssh-add").env("SSH_AUTH_SOCK", &socket).arg("-l").run().code(1);
+    assert_eq!(list.stdout, "The agent has no identities.\n");
+}
+
+#[test]
+fn a_socket_s_path_has_to_be_short() {
+    let env = Env::new();
+    let long = env.path(&"x".repeat(108));
+    let refused = env.agent().program(["-D", "-a"]).arg(&long).run().code(1);
+    assert!(refused.stderr.contains("a socket's path has at most 107 bytes"), "{}", refused.stderr);
+}
+
+#[test]
+fn without_a_runtime_folder_sockets_are_below_the_state() {
+    let env = Env::new();
+    let _killed = Background::of(&env);
+    let script = r#"
+        set -e
+        eval "$("$AGENT" -s)" >/dev/null
+        echo "socket $SSH_AUTH_SOCK"
+        ssh-add -l || true
+    "#;
+    let ended = env.agent().shell(script).env_remove("XDG_RUNTIME_DIR").run().success();
+    let socket = value(&ended.stdout, "socket");
+    assert_eq!(Path::new(&socket), env.path("state/fido-ssh-agent/run/default/agent.sock"));
+    assert!(ended.stdout.contains("The agent has no identities."), "{}", ended.stdout);
+}
+
+/// While somebody is asked for a touch, for good, and on record.
+#[test]
+fn sigusr1_drops_all_keys() {
+    let Scene { env, token, agent, device: _device, .. } = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
+    agent.ssh_add(&env.plain_key());
+    let login = agent.ssh(["device", "true"]).start();
+    token.wait_until_waiting();
+    let mut client = agent.connect();
+    assert_eq!(client.number_of_keys(), 2);
+    agent.signal(Signal::USR1);
+    let audit = agent.audit();
+    audit.wait_for(|event| matches!(event, Event::Act { act: Act::RemoveAll }));
+    let end = Instant::now() + PATIENCE;
+    while client.number_of_keys() > 0 {
+        assert!(Instant::now() < end, "the keys are there still");
+    }
+    drop(login);
+    agent.kill();
+    assert_eq!(env.agent().start().list(), "The agent has no identities.\n");
+}
+
+/// No core dump, and nothing to see for other programs of the same user, however it was started.
+#[test]
+fn an_agent_s_memory_is_its_own() {
+    let env = Env::new();
+    let _killed = Background::of(&env);
+    let script = format!(
+        r#"
+        set -e
+        eval "$({LESS} "$AGENT" -s)" >/dev/null
+        echo "background $SSH_AGENT_PID"
+        {LESS} "$AGENT" -D -a "$FOREGROUND" &
+        foreground=$!
+        echo "foreground $foreground"
+        {LESS} "$AGENT" sh -c 'echo "command $$"; echo "agent $SSH_AGENT_PID"; read -r _'
+        kill "$foreground"
+        "#
+    );
+    let mut shell = env.agent().shell(&script).env("FOREGROUND", env.path("agent.sock")).interactive().start();
+    shell.stdout().wait_for("\nSSH_AUTH_SOCK=");
+    shell.stdout().wait_for("\nagent ");
+    let said = shell.stdout().text();
+    for agent in ["background", "foreground", "agent"] {
+        let pid = value(&said, agent);
+        assert!(!can_be_looked_into(&env, &pid), "{agent}");
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{agent}");
+    }
+    assert!(can_be_looked_into(&env, &value(&said, "command")), "COMMAND is no agent, and as open as any program");
+    shell.type_line("");
+    let _ = shell.wait();
+}
+
+/// Runs a program of root's as one of any user's: root may look into everything, and so may nobody look into root.
+const LESS: &str = r#"$(test "$(id -u)" != 0 || echo setpriv --bounding-set=-sys_ptrace)"#;
+
+/// Whether another program of this user sees what is the process's own.
+fn can_be_looked_into(env: &Env, pid: &str) -> bool {
+    let script = format!("{LESS} readlink /proc/{pid}/fd/0");
+    env.program("sh").args(["-c", &script]).run().status.success()
 }
 
 /// Nobody reads what it says any more, and that must not end it.
@@ -161,12 +476,9 @@ fn in_the_background_it_outlives_its_starter() {
         set -e
         eval "$("$AGENT" -s)"
         ssh-add -q "$KEY"
-        echo "$SSH_AGENT_PID"
     "#;
-    let ended = env.agent().shell(script).env("KEY", key.path()).run().success();
-    let pid = ended.stdout.lines().last().unwrap().parse().unwrap();
-    let _ends_with_the_test = Background(Pid::from_raw(pid).unwrap());
-
+    let _killed = Background::of(&env);
+    env.agent().shell(script).env("KEY", key.path()).run().success();
     let mut client = Client::connect(&env.path("run/fido-ssh-agent/default/agent.sock"));
     let state = env.path("state/fido-ssh-agent/default");
     let audit = Audit::at(state.join("audit.jsonl"));
@@ -177,15 +489,6 @@ fn in_the_background_it_outlives_its_starter() {
     assert_eq!(client.number_of_keys(), 1);
     let messages = fs::read_to_string(state.join("agent.log")).unwrap();
     assert_eq!(messages.matches("(opaque-data)").count(), 3, "{messages}");
-}
-
-/// A background agent, which is nobody's child.
-struct Background(Pid);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::KILL);
-    }
 }
 
 #[test]
