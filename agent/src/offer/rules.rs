@@ -60,3 +60,30 @@ impl Rules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signature::Signer;
+    use ssh_key::rand_core::OsRng;
+    use ssh_key::{Algorithm, PrivateKey, Signature};
+
+    #[tokio::test]
+    async fn a_home_that_hangs_keeps_the_list_for_a_moment_only() {
+        let host = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap();
+        let signature: Signature = host.try_sign(b"session").unwrap();
+        let mut bindings = SessionBindings::default();
+        let blob = host.public_key().to_bytes().unwrap();
+        bindings.bind(&blob, b"session", &Vec::try_from(signature).unwrap(), false).unwrap();
+        let key = host.public_key().fingerprint(HashAlg::Sha256);
+        let rule: HostRule = toml::from_str(&format!("key = \"{key}\"\noffer = []")).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let rules = Rules::new(vec![rule], home.path());
+
+        assert!(rules.holding(&bindings).await.is_some());
+        let somebody_reads = rules.known_hosts.lock().await;
+        assert!(rules.holding(&bindings).await.is_none());
+        drop(somebody_reads);
+        assert!(rules.holding(&bindings).await.is_some());
+    }
+}
