@@ -25,6 +25,8 @@ pub mod known_hosts;
 pub mod listener;
 mod lock;
 pub mod logging;
+#[cfg(test)]
+mod made_by_openssh;
 mod manage;
 pub mod occasion;
 pub mod offer;

@@ -198,3 +198,6 @@ impl fmt::Debug for SoftwareKey {
         f.write_str("SoftwareKey")
     }
 }
+
+#[cfg(test)]
+mod tests;

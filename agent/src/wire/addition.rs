@@ -114,24 +114,19 @@ fn private_key(
             Ok((public, AddedKey::Software(key)))
         }
         Algorithm::SkEd25519 => {
-            let public = match certified {
-                Some(KeyData::SkEd25519(key)) => key.public_key().0.to_vec(),
-                _ => Vec::<u8>::decode(rest)?,
-            };
+            // As with Ed25519, and unlike ECDSA, the public key is there beside a certificate too.
+            let public = Vec::<u8>::decode(rest)?;
             let credential = credential(rest)?;
             let public = public_key(algorithm, &[&public, credential.application.as_bytes()])?;
             Ok((public, AddedKey::Credential(credential)))
         }
         Algorithm::SkEcdsaSha2NistP256 => {
-            let point = match certified {
-                Some(KeyData::SkEcdsaSha2NistP256(key)) => key.ec_point().as_bytes().to_vec(),
-                _ => {
-                    let _curve = Vec::<u8>::decode(rest)?;
-                    Vec::<u8>::decode(rest)?
-                }
+            let (curve, point) = match certified {
+                Some(KeyData::SkEcdsaSha2NistP256(key)) => (b"nistp256".to_vec(), key.ec_point().as_bytes().to_vec()),
+                _ => (Vec::<u8>::decode(rest)?, Vec::<u8>::decode(rest)?),
             };
             let credential = credential(rest)?;
-            let public = public_key(algorithm, &[b"nistp256", &point, credential.application.as_bytes()])?;
+            let public = public_key(algorithm, &[&curve, &point, credential.application.as_bytes()])?;
             Ok((public, AddedKey::Credential(credential)))
         }
         other => Err(WireError::KeyType(other.to_string())),
@@ -174,3 +169,6 @@ impl Drop for Secret {
         zeroize::Zeroize::zeroize(&mut self.0);
     }
 }
+
+#[cfg(test)]
+mod tests;
