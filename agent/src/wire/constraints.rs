@@ -70,6 +70,7 @@ fn destination(mut constraint: &[u8]) -> Result<DestinationConstraint, WireError
     let from = hop(&Vec::<u8>::decode(rest)?)?;
     let to = hop(&Vec::<u8>::decode(rest)?)?;
     reserved(rest)?;
+    all_read(rest)?;
     let inconsistent = || WireError::Constraint("restrict-destination that contradicts itself".into());
     let from = match (from.user, from.hostname, from.keys) {
         (None, None, keys) if keys.is_empty() => None,
@@ -102,11 +103,17 @@ fn hop(mut hop: &[u8]) -> Result<End, WireError> {
     }
     let mut keys = Vec::new();
     while !rest.is_empty() {
-        let key = Vec::<u8>::decode(rest)?;
-        let key = KeyData::decode(&mut key.as_slice())?;
+        let blob = Vec::<u8>::decode(rest)?;
+        let mut blob = blob.as_slice();
+        let key = KeyData::decode(&mut blob)?;
+        all_read(blob)?;
         keys.push(HopKey { key, is_authority: u8::decode(rest)? != 0 });
     }
     Ok(End { user, hostname, keys })
+}
+
+fn all_read(rest: &[u8]) -> Result<(), WireError> {
+    if rest.is_empty() { Ok(()) } else { Err(WireError::LeftOver(rest.len())) }
 }
 
 /// Reserved fields are empty: what a later version puts there would restrict the key further.
@@ -123,3 +130,6 @@ fn reserved(rest: &mut &[u8]) -> Result<(), WireError> {
 fn text(rest: &mut &[u8]) -> Result<String, WireError> {
     Ok(String::decode(rest)?)
 }
+
+#[cfg(test)]
+mod tests;
