@@ -7,6 +7,8 @@ use ssh_key::public::KeyData;
 use crate::pattern::wildcard;
 use crate::verify::verifies;
 
+/// SSH2_CERT_TYPE_USER.
+const USER: u32 = 1;
 /// SSH2_CERT_TYPE_HOST.
 const HOST: u32 = 2;
 
@@ -44,13 +46,17 @@ impl Certificate {
         let valid_after = u64::decode(&mut rest).ok()?;
         let valid_before = u64::decode(&mut rest).ok()?;
         let critical_options = Vec::<u8>::decode(&mut rest).ok()?;
-        let _extensions = Vec::<u8>::decode(&mut rest).ok()?;
+        let extensions = Vec::<u8>::decode(&mut rest).ok()?;
         let _reserved = Vec::<u8>::decode(&mut rest).ok()?;
         let authority_blob = Vec::<u8>::decode(&mut rest).ok()?;
         let (signed, _) = blob.split_at_checked(blob.len() - rest.len())?;
         let signature = Vec::<u8>::decode(&mut rest).ok()?;
         let authority = key_data(&authority_blob)?;
-        let good = rest.is_empty() && verifies(&authority, signed, &signature);
+        let good = rest.is_empty()
+            && matches!(kind, USER | HOST)
+            && are_options(&critical_options)
+            && are_options(&extensions)
+            && verifies(&authority, signed, &signature);
         let has_critical_options = !critical_options.is_empty();
         good.then_some(Self {
             public_key,
@@ -118,6 +124,16 @@ fn certified_key(rest: &mut &[u8]) -> Option<(Algorithm, KeyData)> {
     Some((algorithm, key))
 }
 
+/// Names and values, in turn.
+fn are_options(mut list: &[u8]) -> bool {
+    while !list.is_empty() {
+        if list.drain_prefixed().is_err() || list.drain_prefixed().is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 fn strings(mut list: &[u8]) -> Option<Vec<String>> {
     let mut strings = Vec::new();
     while !list.is_empty() {
@@ -133,3 +149,6 @@ fn strings(mut list: &[u8]) -> Option<Vec<String>> {
 fn text(rest: &mut &[u8]) -> Option<String> {
     String::from_utf8(Vec::decode(rest).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests;
