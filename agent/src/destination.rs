@@ -105,3 +105,6 @@ impl DestinationConstraint {
         from_fits && user_fits && to.is_none_or(|host| self.to.is(host, wall_clock))
     }
 }
+
+#[cfg(test)]
+mod tests;

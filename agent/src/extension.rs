@@ -64,4 +64,26 @@ mod tests {
         }
         assert!(bindings.attempt_failed());
     }
+    /// Connections that are made while it is locked outlast the lock (ssh-agent.c, `process_extension`).
+    #[test]
+    fn a_locked_agent_takes_bindings_and_nothing_else() {
+        use signature::Signer;
+        use ssh_key::rand_core::OsRng;
+        use ssh_key::{Algorithm, PrivateKey, Signature};
+        let string = crate::made_by_openssh::string;
+        let host = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap();
+        let signature: Signature = host.try_sign(b"session").unwrap();
+        let signature = Vec::try_from(signature).unwrap();
+        let key = host.public_key().to_bytes().unwrap();
+        let good = [string(&key), string(b"session"), string(&signature), vec![0]].concat();
+        for (locked, query) in [(false, 29), (true, FAILURE)] {
+            let mut bindings = SessionBindings::default();
+            assert_eq!(serve(QUERY, b"", &mut bindings, locked)[0], query, "locked: {locked}");
+            let unknown = if locked { FAILURE } else { EXTENSION_FAILURE };
+            assert_eq!(serve("no-such@example.com", b"", &mut bindings, locked), [unknown], "locked: {locked}");
+            assert_eq!(serve(SESSION_BIND, b"rubbish", &mut bindings, locked), [EXTENSION_FAILURE], "locked: {locked}");
+            assert_eq!(serve(SESSION_BIND, &good, &mut bindings, locked), [SUCCESS], "locked: {locked}");
+            assert!(bindings.last().is_some_and(|binding| binding.session_id == b"session"));
+        }
+    }
 }

@@ -165,3 +165,130 @@ fn an_expired_key_is_gone() {
     assert!(matches!(at(9), Authorization::Allowed(_)));
     assert!(matches!(at(10), Authorization::Denied(Denial { code: Code::KeyGone, .. })));
 }
+
+/// An Ed25519 key in the agent's memory.
+fn software(seed: u8) -> Identity {
+    let pair = ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]);
+    let public_key = KeyData::from(pair.public);
+    let key = crate::software_key::SoftwareKey::ed25519(&[seed; 32], &pair.public.0).unwrap();
+    Identity {
+        blob: identity::key_blob(&public_key),
+        public_key,
+        comment: String::new(),
+        holder: Holder::Software(key),
+        constraints: Constraints::default(),
+    }
+}
+
+/// Statement 10 and DESIGN: what each kind of key signs, on this machine and elsewhere.
+#[test]
+fn table_of_meanings() {
+    let (on_token, mut website, plain, authority) = (identity(0x01), identity(0x01), software(1), software(2));
+    website.public_key = KeyData::SkEd25519(SkEd25519::new(Ed25519PublicKey([7; 32]), "example.com"));
+    let allow =
+        Settings { authorities: BTreeSet::from([identity::fingerprint(&authority.public_key)]), ..Settings::default() };
+    let deny = Settings { opaque: Rule::Deny, ..allow.clone() };
+    let (local, device) = (SessionBindings::default(), host());
+    let (forwarded, direct) = (bound(&[(&device, b"hop", true)]), bound(&[(&device, b"device", false)]));
+    let certificate = || Payload::Certificate { kind: "x".into() };
+    let (ok, opaque, ca, session) =
+        (None, Some(Code::OpaqueData), Some(Code::AuthorityKey), Some(Code::SessionMismatch));
+
+    for (what, identity, bindings, settings, [userauth, signature, issue, other]) in [
+        ("a token's key", &on_token, &local, &allow, [ok, ok, opaque, opaque]),
+        ("a token's key of a website", &website, &local, &allow, [ok, ok, opaque, opaque]),
+        ("a token's key, elsewhere", &on_token, &forwarded, &allow, [ok, ok, opaque, opaque]),
+        ("a software key", &plain, &local, &allow, [ok, ok, ok, ok]),
+        ("a software key, denied", &plain, &local, &deny, [ok, ok, opaque, opaque]),
+        ("a software key, elsewhere", &plain, &forwarded, &allow, [ok, ok, opaque, opaque]),
+        ("a software key, bound for a login", &plain, &direct, &allow, [ok, session, session, session]),
+        ("an authority", &authority, &local, &allow, [ca, ca, ok, ca]),
+        ("an authority, opaque denied", &authority, &local, &deny, [ca, ca, ok, ca]),
+        ("an authority, elsewhere", &authority, &forwarded, &allow, [ca, ca, ca, ca]),
+    ] {
+        let session: &[u8] = if bindings == &direct { b"device" } else { b"any" };
+        for (payload, expected) in
+            [(login(session, None), userauth), (sshsig(), signature), (certificate(), issue), (Payload::Opaque, other)]
+        {
+            let question = question(identity, &payload, bindings, Duration::ZERO);
+            let found = match authorize(&question, settings) {
+                Authorization::Allowed(_) => None,
+                Authorization::Denied(denial) => Some(denial.code),
+            };
+            assert_eq!(found, expected, "{what} and {payload:?}");
+        }
+    }
+}
+
+/// Statement 8: a constrained key logs in where the last binding leads, and signs nothing else. The session and the host
+/// key have to be that binding's; behind another host, the host key has to be there.
+#[test]
+fn table_of_constrained_logins() {
+    let (jump, device, other) = (host(), host(), host());
+    let hop = |host: &PrivateKey| destination::Hop {
+        hostname: "name".into(),
+        keys: vec![destination::HopKey { key: host.public_key().key_data().clone(), is_authority: false }],
+    };
+    let mut constrained = software(1);
+    constrained.constraints.destinations = [
+        destination::DestinationConstraint { from: None, to: hop(&jump), user: None },
+        destination::DestinationConstraint { from: Some(hop(&jump)), to: hop(&device), user: Some("al*".into()) },
+    ]
+    .into();
+    let local = SessionBindings::default();
+    let at_jump = bound(&[(&jump, b"jump", false)]);
+    let forwarded = bound(&[(&jump, b"jump", true)]);
+    let through = bound(&[(&jump, b"jump", true), (&device, b"device", false)]);
+    let elsewhere = bound(&[(&jump, b"jump", true), (&other, b"other", false)]);
+    let (jump_key, device_key) = (Some(key_of(&jump)), Some(key_of(&device)));
+    let as_mallory = |host_key: Option<Vec<u8>>| {
+        Payload::Userauth(Userauth { session_id: b"device".to_vec(), user: "mallory".into(), host_key })
+    };
+    let refused = Some(Code::DestinationNotPermitted);
+
+    for (what, bindings, payload, expected) in [
+        ("unbound", &local, login(b"any", None), refused),
+        ("unbound, hostbound", &local, login(b"any", jump_key.clone()), refused),
+        ("unbound, no login", &local, sshsig(), refused),
+        ("unbound, opaque", &local, Payload::Opaque, refused),
+        ("to the first host", &at_jump, login(b"jump", None), None),
+        ("to the first host, hostbound", &at_jump, login(b"jump", jump_key.clone()), None),
+        ("another host key", &at_jump, login(b"jump", device_key.clone()), Some(Code::HostKeyMismatch)),
+        ("another session", &at_jump, login(b"other", jump_key.clone()), Some(Code::SessionMismatch)),
+        ("no login", &at_jump, sshsig(), Some(Code::SessionMismatch)),
+        ("behind the first host", &through, login(b"device", device_key.clone()), None),
+        ("the same, not hostbound", &through, login(b"device", None), refused),
+        ("the same as somebody else", &through, as_mallory(device_key.clone()), refused),
+        ("the first host's session", &through, login(b"jump", jump_key.clone()), Some(Code::SessionMismatch)),
+        ("behind it, to another host", &elsewhere, login(b"other", Some(key_of(&other))), refused),
+        ("at a forwarding host", &forwarded, login(b"jump", jump_key.clone()), Some(Code::SessionReplayed)),
+        ("a session that is not bound", &forwarded, login(b"device", device_key.clone()), refused),
+        ("a signature over forwarding", &forwarded, sshsig(), refused),
+    ] {
+        let question = question(&constrained, &payload, bindings, Duration::ZERO);
+        let found = match authorize(&question, &Settings::default()) {
+            Authorization::Allowed(_) => None,
+            Authorization::Denied(denial) => Some(denial.code),
+        };
+        assert_eq!(found, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_locked_agent_signs_nothing() {
+    let (payload, bindings) = (sshsig(), SessionBindings::default());
+    for identity in [identity(0x01), software(1)] {
+        let mut question = question(&identity, &payload, &bindings, Duration::ZERO);
+        assert!(matches!(authorize(&question, &Settings::default()), Authorization::Allowed(_)));
+        question.locked = true;
+        let refused = authorize(&question, &Settings::default());
+        assert!(matches!(refused, Authorization::Denied(Denial { code: Code::Locked, .. })));
+    }
+}
+
+#[test]
+fn who_is_forwarded_manages_where_the_configuration_says_so() {
+    let settings = Settings { forwarded_management: Rule::Allow, ..Settings::default() };
+    let jump = host();
+    assert!(may_manage(&bound(&[(&jump, b"jump", true)]), &settings).is_ok());
+}
