@@ -3,6 +3,7 @@
 //!
 //! * 13 and 18, sign and remove: the library takes no certificate that is valid forever.
 //! * 17 and 25, add identity with and without constraints: see [`addition`].
+//! * 20, 21 and 26, keys of PKCS#11 modules: refused whatever is in them. The library takes none that bring certificates.
 //! * 22 and 23, lock and unlock: the library takes no password that is not UTF-8, and wipes none.
 //! * 27, extensions: the library's session-bind takes no host certificate.
 //! * the answer to `query`: the library wants a name and a blob, where OpenSSH sends a list of strings.
@@ -27,12 +28,18 @@ const SIGN_REQUEST: u8 = 13;
 const ADD_IDENTITY: u8 = 17;
 /// SSH_AGENTC_REMOVE_IDENTITY.
 const REMOVE_IDENTITY: u8 = 18;
+/// SSH_AGENTC_ADD_SMARTCARD_KEY.
+const ADD_SMARTCARD_KEY: u8 = 20;
+/// SSH_AGENTC_REMOVE_SMARTCARD_KEY.
+const REMOVE_SMARTCARD_KEY: u8 = 21;
 /// SSH_AGENTC_LOCK.
 const LOCK: u8 = 22;
 /// SSH_AGENTC_UNLOCK.
 const UNLOCK: u8 = 23;
 /// SSH_AGENTC_ADD_ID_CONSTRAINED.
 const ADD_ID_CONSTRAINED: u8 = 25;
+/// SSH_AGENTC_ADD_SMARTCARD_KEY_CONSTRAINED.
+const ADD_SMARTCARD_KEY_CONSTRAINED: u8 = 26;
 /// SSH_AGENTC_EXTENSION.
 const EXTENSION: u8 = 27;
 /// SSH_AGENT_SIGN_RESPONSE.
@@ -58,7 +65,7 @@ pub(crate) enum Incoming {
     Unlock(SecretSlice<u8>),
     /// An extension, by its name, and what follows it.
     Extension { name: String, body: Vec<u8> },
-    /// Keys of a PKCS#11 module are to be added or removed.
+    /// Keys of a PKCS#11 module are to be added or removed, which this agent never does.
     Pkcs11,
 }
 
@@ -104,6 +111,7 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
             flags: u32::decode(&mut rest)?,
         }),
         ADD_IDENTITY | ADD_ID_CONSTRAINED => return Ok(Incoming::Add),
+        ADD_SMARTCARD_KEY | REMOVE_SMARTCARD_KEY | ADD_SMARTCARD_KEY_CONSTRAINED => return Ok(Incoming::Pkcs11),
         REMOVE_IDENTITY => Incoming::Remove(Vec::decode(&mut rest)?),
         LOCK => Incoming::Lock(Vec::decode(&mut rest)?.into()),
         UNLOCK => Incoming::Unlock(Vec::decode(&mut rest)?.into()),
@@ -113,9 +121,6 @@ pub(crate) fn decode(frame: &[u8]) -> Result<Incoming, WireError> {
             match Request::decode(&mut rest)? {
                 Request::RequestIdentities => Incoming::List,
                 Request::RemoveAllIdentities => Incoming::RemoveAll,
-                Request::AddSmartcardKey(_)
-                | Request::AddSmartcardKeyConstrained(_)
-                | Request::RemoveSmartcardKey(_) => Incoming::Pkcs11,
                 _ => return Err(WireError::Message(message)),
             }
         }
