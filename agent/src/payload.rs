@@ -3,6 +3,8 @@
 
 use ssh_encoding::{Decode, Reader};
 
+use crate::certificate::{is_certificate, plain_public_key};
+
 /// The meaning of the data in a sign request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
@@ -31,6 +33,9 @@ pub struct Userauth {
     pub user: String,
     /// The host key the client saw, where the method carries it (`publickey-hostbound-v00@openssh.com`).
     pub host_key: Option<Vec<u8>>,
+    /// Whether it shows a certificate of the key that signs, rather than the key. ssh asks so for a CertificateFile whose
+    /// key is in the agent without it.
+    pub by_certificate: bool,
 }
 
 const SSH_MSG_USERAUTH_REQUEST: u8 = 50;
@@ -49,7 +54,7 @@ impl Payload {
 }
 
 /// Statement by statement `parse_userauth_request` of ssh-agent.c: nothing missing, nothing left over, and the key in
-/// the data is the key that signs.
+/// the data is the key that signs, or a certificate of it, which ssh-agent refuses for constrained keys alone.
 fn userauth(mut data: &[u8], key: &[u8]) -> Option<Userauth> {
     let data = &mut data;
     let session_id = Vec::<u8>::decode(data).ok()?;
@@ -65,14 +70,21 @@ fn userauth(mut data: &[u8], key: &[u8]) -> Option<Userauth> {
         "publickey-hostbound-v00@openssh.com" => Some(Vec::<u8>::decode(data).ok()?),
         _ => return None,
     };
+    let by_certificate = in_data != key;
     let fits = !session_id.is_empty()
         && kind == SSH_MSG_USERAUTH_REQUEST
         && service == "ssh-connection"
         && signature_follows == 1
-        && in_data == key
-        && signs_with(&algorithm, key)
+        && (!by_certificate || certifies(&in_data, key))
+        && signs_with(&algorithm, &in_data)
         && data.is_empty();
-    fits.then_some(Userauth { session_id, user, host_key })
+    fits.then_some(Userauth { session_id, user, host_key, by_certificate })
+}
+
+/// Whether `shown` is a certificate of the plain `key`.
+fn certifies(shown: &[u8], key: &[u8]) -> bool {
+    let plain = || plain_public_key(key).filter(|_| !is_certificate(key));
+    is_certificate(shown) && plain().is_some_and(|plain| plain_public_key(shown) == Some(plain))
 }
 
 /// Whether `algorithm` is one that `key` signs with. Only RSA keys have signature algorithms by other names (RFC 8332).
@@ -153,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_login_is_read() {
-        let expected = Userauth { session_id: b"session".to_vec(), user: "alice".into(), host_key: None };
+        let expected =
+            Userauth { session_id: b"session".to_vec(), user: "alice".into(), host_key: None, by_certificate: false };
         assert_eq!(Payload::parse(&bytes(&login()), KEY), Payload::Userauth(expected));
     }
 
@@ -164,6 +177,21 @@ mod tests {
         parts.push(Str(b"host key"));
         let Payload::Userauth(login) = Payload::parse(&bytes(&parts), KEY) else { panic!("not a login") };
         assert_eq!(login.host_key.unwrap(), b"host key");
+    }
+
+    #[test]
+    fn a_login_may_show_a_certificate_of_the_key() {
+        let key = |fill: u8| bytes(&[Str(b"ssh-ed25519"), Str(&[fill; 32])]);
+        let kind = b"ssh-ed25519-cert-v01@openssh.com";
+        let certificate = bytes(&[Str(kind), Str(&[0; 32]), Str(&[1; 32])]);
+        let mut parts = login();
+        (parts[6], parts[7]) = (Str(kind), Str(&certificate));
+        let Payload::Userauth(login) = Payload::parse(&bytes(&parts), &key(1)) else { panic!("not a login") };
+        assert!(login.by_certificate);
+        assert_eq!(Payload::parse(&bytes(&parts), &key(2)), Payload::Opaque, "another key's");
+        let plain = key(1);
+        (parts[6], parts[7]) = (Str(b"ssh-ed25519"), Str(&plain));
+        assert_eq!(Payload::parse(&bytes(&parts), &certificate), Payload::Opaque, "not the other way round");
     }
 
     /// Each change alone makes a login something opaque.

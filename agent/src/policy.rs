@@ -224,7 +224,7 @@ fn destinations(question: &Question<'_>) -> Result<(), Denial> {
         return Ok(());
     }
     let proven = match (question.payload, question.bindings.last()) {
-        (Payload::Userauth(login), Some(last)) => {
+        (Payload::Userauth(login), Some(last)) if !login.by_certificate => {
             // Behind another host a login has to name its host key: that host could otherwise pass on a session of its
             // own making.
             let hostbound = login.host_key.is_some() || question.bindings.iter().count() == 1;

@@ -49,7 +49,7 @@ fn question<'a>(
 }
 
 fn login(session: &[u8], host_key: Option<Vec<u8>>) -> Payload {
-    Payload::Userauth(Userauth { session_id: session.to_vec(), user: "alice".into(), host_key })
+    Payload::Userauth(Userauth { session_id: session.to_vec(), user: "alice".into(), host_key, by_certificate: false })
 }
 
 fn decide(payload: &Payload, bindings: &SessionBindings, settings: &Settings) -> Result<Route, Code> {
@@ -242,7 +242,12 @@ fn table_of_constrained_logins() {
     let elsewhere = bound(&[(&jump, b"jump", true), (&other, b"other", false)]);
     let (jump_key, device_key) = (Some(key_of(&jump)), Some(key_of(&device)));
     let as_mallory = |host_key: Option<Vec<u8>>| {
-        Payload::Userauth(Userauth { session_id: b"device".to_vec(), user: "mallory".into(), host_key })
+        let (session_id, user) = (b"device".to_vec(), "mallory".into());
+        Payload::Userauth(Userauth { session_id, user, host_key, by_certificate: false })
+    };
+    let by_certificate = |payload| match payload {
+        Payload::Userauth(login) => Payload::Userauth(Userauth { by_certificate: true, ..login }),
+        other => other,
     };
     let refused = Some(Code::DestinationNotPermitted);
 
@@ -253,6 +258,7 @@ fn table_of_constrained_logins() {
         ("unbound, opaque", &local, Payload::Opaque, refused),
         ("to the first host", &at_jump, login(b"jump", None), None),
         ("to the first host, hostbound", &at_jump, login(b"jump", jump_key.clone()), None),
+        ("the same by a certificate", &at_jump, by_certificate(login(b"jump", jump_key.clone())), refused),
         ("another host key", &at_jump, login(b"jump", device_key.clone()), Some(Code::HostKeyMismatch)),
         ("another session", &at_jump, login(b"other", jump_key.clone()), Some(Code::SessionMismatch)),
         ("no login", &at_jump, sshsig(), Some(Code::SessionMismatch)),
