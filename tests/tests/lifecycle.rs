@@ -27,7 +27,7 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="a
 os.execv(sys.argv[2], sys.argv[2:])
 "#;
 
-/// Agents in the background are nobody's children. At the end of the scenario they are killed, however it ends.
+/// Agents that a shell or a command started are not the test's children. At the end of the scenario they are killed, however it ends.
 struct Background(Env);
 
 impl Background {
@@ -39,12 +39,13 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        let agent = built("agent").display().to_string();
         let instances = fs::read_dir(self.0.path("state/fido-ssh-agent")).into_iter().flatten().flatten();
         for log in instances.map(|instance| instance.path().join("audit.jsonl")).filter(|log| log.exists()) {
             for record in Audit::at(log).records() {
                 let pid = record.agent_pid;
                 // Those that have ended may have left their number to others.
-                if fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("--announce")) {
+                if fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(&agent)) {
                     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
                 }
             }
