@@ -27,7 +27,8 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="a
 os.execv(sys.argv[2], sys.argv[2:])
 "#;
 
-/// Agents that a shell or a command started are not the test's children. At the end of the scenario they are killed, however it ends.
+/// Agents that a shell or a command started are not the test's children. At the end of the scenario they are killed,
+/// however it ends.
 struct Background(Env);
 
 impl Background {
