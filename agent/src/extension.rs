@@ -2,6 +2,7 @@
 
 use crate::logging::Throttle;
 use crate::session_binding::SessionBindings;
+use crate::upstream::OWN_KEYS_ONLY;
 use crate::wire;
 
 /// session-bind@openssh.com.
@@ -23,7 +24,7 @@ pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings, loc
     let answer = match name {
         SESSION_BIND => bind(body, bindings),
         _ if locked => Some(vec![FAILURE]),
-        QUERY if body.is_empty() => wire::encode_query_answer(&[QUERY, SESSION_BIND]).ok(),
+        QUERY if body.is_empty() => wire::encode_query_answer(&[QUERY, SESSION_BIND, OWN_KEYS_ONLY]).ok(),
         _ => None,
     };
     answer.unwrap_or_else(|| vec![EXTENSION_FAILURE])

@@ -32,6 +32,8 @@ pub enum Holder {
     ProtectedFile(PathBuf),
     /// The key itself is here.
     Software(SoftwareKey),
+    /// The agent at this socket has the key.
+    Upstream(PathBuf),
 }
 
 /// A credential on a token, named as CTAP names it (OpenSSH PROTOCOL.u2f).

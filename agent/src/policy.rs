@@ -245,7 +245,8 @@ fn requirements(identity: &Identity) -> Requirements {
             (credential.flags.user_presence_required(), credential.flags.user_verification_required())
         }
         Holder::ProtectedFile(_) => (true, false),
-        Holder::Software(_) => (false, false),
+        // Another agent asks its token and its person itself.
+        Holder::Software(_) | Holder::Upstream(_) => (false, false),
     };
     Requirements {
         confirm: identity.constraints.confirm,

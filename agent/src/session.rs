@@ -1,5 +1,6 @@
 //! One connection to the agent's socket: the protocol's messages on one side, the domain on the other.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::policy::{self, Rule};
 use crate::process_table;
 use crate::session_binding::SessionBindings;
 use crate::sign;
+use crate::upstream::{self, OWN_KEYS_ONLY, OfferedKey};
 use crate::wire::{self, AddedKey, Addition, Incoming};
 
 /// The most refusals of a connection. Each leaves a record, and a stranger must not fill the disk with them; ssh tries each
@@ -36,6 +38,8 @@ pub(crate) struct Session {
     turn: Turn,
     client: CancellationToken,
     refused: u32,
+    /// Another agent asks, as its upstream.
+    own_keys_only: bool,
 }
 
 /// The request was refused: SSH_AGENT_FAILURE. It carries no reason: that is on record, and among the agent's messages.
@@ -44,7 +48,7 @@ struct Failure;
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, turn: Turn, client: CancellationToken) -> Self {
-        Self { agent, peer, bindings: SessionBindings::default(), turn, client, refused: 0 }
+        Self { agent, peer, bindings: SessionBindings::default(), turn, client, refused: 0, own_keys_only: false }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
@@ -62,6 +66,10 @@ impl Session {
                 Ok(signature) => signature.into(),
                 Err(Failure) => status(Err(Failure)),
             },
+            Incoming::Extension { name, .. } if name == OWN_KEYS_ONLY => {
+                self.own_keys_only = true;
+                status(Ok(()))
+            }
             Incoming::Extension { name, body } => {
                 // A host's signature may take milliseconds to verify.
                 let _turn = self.turn.take().await;
@@ -77,20 +85,44 @@ impl Session {
     }
 
     async fn list(&self) -> Bytes {
-        let rule = self.agent.offers.holding(&self.bindings).await;
+        let (rule, offered) = tokio::join!(self.agent.offers.holding(&self.bindings), self.offered_upstream());
+        // Both may have taken a while: what is ours is looked at now.
         if self.agent.lock.is_locked() {
             return encode_list(std::iter::empty());
         }
         let identities = self.agent.keystore.list(since_boot());
-        if rule.is_none() && !identities.any_destinations() {
+        if rule.is_none() && offered.is_empty() && !identities.any_destinations() {
             return identities.encoded(|all: &Identities| encode_list(all.iter().map(named)));
         }
         let now = wall_clock();
-        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.bindings, now)).map(named);
+        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.bindings, now));
+        let visible: Vec<_> = visible.map(named).collect();
+        // One that is ours and hidden stays hidden.
+        let ours: HashSet<_> = identities.iter().map(|identity| identity.blob.as_slice()).collect();
+        let others = offered.iter().filter(|key| !ours.contains(key.blob.as_slice()));
+        let all = visible.iter().copied().chain(upstream::beside(&visible, others));
         match rule {
-            Some(rule) => encode_list(rule.select(visible).into_iter()),
-            None => encode_list(visible),
+            Some(rule) => encode_list(rule.select(all).into_iter()),
+            None => encode_list(all),
         }
+    }
+
+    /// The keys of the other agents behind this one, where they are wanted and may be shown.
+    async fn offered_upstream(&self) -> Vec<OfferedKey> {
+        if self.own_keys_only || self.agent.upstreams.is_empty() || self.agent.lock.is_locked() {
+            return Vec::new();
+        }
+        let listing = async {
+            // A process that asks without end must not keep the other agents from answering others.
+            let _turn = self.turn.take().await;
+            self.agent.upstreams.list(&self.bindings).await
+        };
+        let keys = tokio::select! {
+            keys = listing => keys,
+            () = self.client.cancelled() => Vec::new(),
+        };
+        // What can't be verified later is not worth a try at a server, which counts them.
+        keys.into_iter().map(|key| key.key).filter(|key| plain_public_key(&key.blob).is_some()).collect()
     }
 
     async fn sign(&mut self, request: wire::Sign) -> Result<Vec<u8>, Failure> {
@@ -107,6 +139,7 @@ impl Session {
             bindings: self.bindings.clone(),
             peer: self.peer.clone(),
             turn: self.turn.clone(),
+            own_keys_only: self.own_keys_only,
         };
         match sign::sign(&self.agent, &request, &self.client).await {
             Ok(signature) => wire::encode_signature(&signature).map_err(|_| Failure),
@@ -175,7 +208,14 @@ impl Session {
 
     async fn remove(&mut self, blob: Vec<u8>) -> Result<(), Failure> {
         self.may_manage("remove").await?;
-        let identity = self.agent.keystore.find(&blob).ok_or(Failure)?;
+        let Some(identity) = self.agent.keystore.find(&blob) else {
+            if !self.agent.upstreams.is_empty() {
+                tracing::warn!(
+                    "remove refused: the key is not held here. Where an upstream agent has it, remove it there."
+                );
+            }
+            return Err(Failure);
+        };
         self.may_touch("remove", &blob).await?;
         self.record(Act::Remove { key: identity::fingerprint(&identity.public_key) }).await?;
         self.change_keys(move |keys| keys.remove(&blob).map(|_| ())).await;

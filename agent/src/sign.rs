@@ -5,6 +5,7 @@ mod retry;
 mod software;
 mod token;
 mod trail;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub struct Request {
     pub peer: Peer,
     /// Its turns among the connections of its process.
     pub(crate) turn: Turn,
+    /// Whether only keys held here may sign: another agent asks, whose own upstreams its person can name there.
+    pub own_keys_only: bool,
 }
 
 /// Serves a request: stages 4 to 14 of the architecture, and gives the signature as SSH encodes it. `client` is cancelled when the client hangs up.
@@ -72,8 +75,11 @@ impl Signing<'_> {
     async fn run(&self, trail: &mut Trail<'_>) -> Result<Signed, Denial> {
         let patience = Patience::new(self.client, self.agent.limits.request);
 
-        // 4: the key.
-        let identity = self.held().ok_or_else(|| self.unknown_key())?;
+        // 4: the key: one held here, or else another agent's.
+        let identity = match self.held() {
+            Some(held) => held,
+            None => Arc::new(self.offered_upstream(&patience).await?),
+        };
 
         // 6: may it sign this? Nobody is troubled with what is refused anyway.
         let permit = self.authorize(&identity)?;
@@ -81,6 +87,7 @@ impl Signing<'_> {
         match &identity.holder {
             Holder::Software(key) => self.by_software_key(&identity, key, permit, &patience).await,
             Holder::Credential(_) | Holder::ProtectedFile(_) => self.by_token(&patience, trail).await,
+            Holder::Upstream(socket) => self.by_upstream(&identity, socket, permit, &patience, trail).await,
         }
     }
 

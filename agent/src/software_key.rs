@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{
     EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
 };
 use ssh_encoding::Encode;
+use ssh_key::public::KeyData;
 use ssh_key::{EcdsaCurve, Mpint};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -141,6 +142,12 @@ impl SoftwareKey {
         let encoded = name.encode(&mut blob).and_then(|()| signature.encode(&mut blob));
         encoded.map(|()| blob).map_err(|_| SoftwareKeyError::Signing)
     }
+}
+
+/// Whether an RSA key is asked for a signature with SHA-1 (ssh-rsa): by flags that name no other hash.
+#[must_use]
+pub fn wants_sha1(key: &KeyData, flags: u32) -> bool {
+    matches!(key, KeyData::Rsa(_)) && flags & (RSA_SHA2_256 | RSA_SHA2_512) == 0
 }
 
 fn curve_parameters(curve: EcdsaCurve) -> (&'static EcdsaSigningAlgorithm, usize) {

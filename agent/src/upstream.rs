@@ -1,14 +1,15 @@
 //! Other agents whose keys are offered after ours: on a desktop, for a smartcard or a TPM, or plain ssh-agent.
 //!
 //! Nothing that another agent says or fails to say ends this one, or holds it up for longer than [`PATIENCE`] when keys
-//! are listed. Signatures are waited for as long as the request itself may take: another agent may ask its person too.
+//! are listed, and that once for all who list them. Signatures are waited for as long as the request itself may take: another agent may ask its person too.
 
 mod connection;
 mod message;
 
+use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -19,11 +20,16 @@ use tokio::sync::Semaphore;
 use crate::control::{Trouble, UpstreamStatus};
 use crate::session_binding::SessionBindings;
 use connection::Connection;
+use message::LONGEST_ANSWER;
 pub use message::OfferedKey;
 
 /// How long a list of keys waits for the upstream agents, all at once. A person does not notice much less, and ssh waits
 /// for the list at each login.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a silent one is listened to for a sign of life. Until then, or until it answers, nobody else waits for it: an
+/// ssh-agent that asks its own person answers nothing meanwhile.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// The most upstream agents. Each is asked at each list.
 const MOST_UPSTREAMS: usize = 16;
@@ -35,13 +41,19 @@ const MOST_LISTS: usize = 64;
 /// The most signatures of one upstream that are waited for at once. Others queue: each holds a file descriptor.
 const MOST_SIGNATURES: usize = 64;
 
+/// The most keys of one list, in all (authfd.c MAX_AGENT_IDENTITIES).
+const MOST_LISTED: usize = 2048;
+
+/// The lengths of an entry's encoding and comment, in bytes; as much as the list's own head takes at most.
+const LENGTHS: usize = 8;
+
 /// The extension by which one of these agents asks another for the keys that are its own, and not those of its upstreams.
 /// Without it, two that are each other's upstream would ask each other for ever.
 pub const OWN_KEYS_ONLY: &str = "own-keys-only@fido-ssh-agent";
 
 /// The agents named in the configuration, in its order.
 #[derive(Debug, Default)]
-pub struct Upstreams(Vec<Upstream>);
+pub struct Upstreams(Vec<Arc<Upstream>>);
 
 /// Why another agent's answer is none.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +110,35 @@ pub struct UpstreamKey {
     pub socket: PathBuf,
 }
 
+/// No upstream offers the key. One that is in trouble may have it, which is what is said here.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    troubles: Vec<String>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.troubles.iter().try_for_each(|trouble| write!(f, "; not asked is upstream {trouble}"))
+    }
+}
+
+/// The first of the other agents' keys, as many as an answer has room for beside ours: an encoding and a comment each.
+pub fn beside<'a>(
+    own: &[(&[u8], &str)],
+    offered: impl Iterator<Item = &'a OfferedKey>,
+) -> impl Iterator<Item = (&'a [u8], &'a str)> {
+    let size = |blob: &[u8], comment: &str| LENGTHS + blob.len() + comment.len();
+    let taken: usize = own.iter().map(|(blob, comment)| size(blob, comment)).sum();
+    let places = MOST_LISTED.saturating_sub(own.len());
+    offered.map(|key| (key.blob.as_slice(), key.comment.as_str())).take(places).scan(
+        LONGEST_ANSWER.saturating_sub(LENGTHS + taken),
+        move |room, (blob, comment)| {
+            *room = room.checked_sub(size(blob, comment))?;
+            Some((blob, comment))
+        },
+    )
+}
+
 #[derive(Debug)]
 struct Upstream {
     socket: PathBuf,
@@ -113,6 +154,8 @@ struct History {
     trouble: Option<(Instant, String)>,
     /// The trouble it is in now, so that each is said once.
     now: Option<String>,
+    /// A list was waited for in vain, and one more is waited for in the background.
+    silent: bool,
     refused_bindings: bool,
 }
 
@@ -123,7 +166,7 @@ impl Upstreams {
     /// # Errors
     /// See [`ConfiguredWrong`].
     pub fn new(sockets: impl IntoIterator<Item = PathBuf>, own: &Path) -> Result<Self, ConfiguredWrong> {
-        let mut all: Vec<Upstream> = Vec::new();
+        let mut all: Vec<Arc<Upstream>> = Vec::new();
         for socket in sockets {
             if is_same(&socket, own) {
                 return Err(ConfiguredWrong::Own(socket));
@@ -131,7 +174,7 @@ impl Upstreams {
             if all.iter().any(|other| is_same(&other.socket, &socket)) {
                 return Err(ConfiguredWrong::Twice(socket));
             }
-            all.push(Upstream::new(socket));
+            all.push(Arc::new(Upstream::new(socket)));
         }
         if all.len() > MOST_UPSTREAMS { Err(ConfiguredWrong::TooMany(all.len())) } else { Ok(Self(all)) }
     }
@@ -160,15 +203,21 @@ impl Upstreams {
 
     /// The key with this blob, from whichever upstream says first that it has it: a slow one holds up its own keys only.
     /// Takes [`PATIENCE`] at most.
-    pub async fn find(&self, blob: &[u8], bindings: &SessionBindings) -> Option<UpstreamKey> {
+    ///
+    /// # Errors
+    /// When none of them says so.
+    pub async fn find(&self, blob: &[u8], bindings: &SessionBindings) -> Result<UpstreamKey, Missing> {
         let asked = self.0.iter().map(|upstream| async move { (upstream, upstream.list(bindings).await) });
         let mut answers: FuturesUnordered<_> = asked.collect();
+        let mut missing = Missing::default();
         while let Some((upstream, offered)) = answers.next().await {
-            if let Some(key) = offered.ok().into_iter().flatten().find(|key| key.blob == blob) {
-                return Some(UpstreamKey { key, socket: upstream.socket.clone() });
+            match offered.map(|keys| keys.into_iter().find(|key| key.blob == blob)) {
+                Ok(Some(key)) => return Ok(UpstreamKey { key, socket: upstream.socket.clone() }),
+                Ok(None) => {}
+                Err(error) => missing.troubles.push(format!("{}: {error}", upstream.socket.display())),
             }
         }
-        None
+        Err(missing)
     }
 
     /// Asks the agent that has the key for a signature, and waits for as long as it takes: dropping this cancels the
@@ -178,20 +227,21 @@ impl Upstreams {
     /// See [`UpstreamError`].
     pub async fn sign(
         &self,
-        key: &UpstreamKey,
+        socket: &Path,
+        blob: &[u8],
         bindings: &SessionBindings,
         data: &[u8],
         flags: u32,
     ) -> Result<Vec<u8>, UpstreamError> {
-        let upstream = self.0.iter().find(|upstream| upstream.socket == key.socket).ok_or(UpstreamError::Refused)?;
-        let signed = upstream.sign(&key.key.blob, bindings, data, flags).await;
+        let upstream = self.0.iter().find(|upstream| upstream.socket == socket).ok_or(UpstreamError::Refused)?;
+        let signed = upstream.sign(blob, bindings, data, flags).await;
         upstream.remember(signed.as_ref().err().filter(|error| !matches!(error, UpstreamError::Refused)));
         signed
     }
 
     /// How they are now. Takes [`PATIENCE`] at most.
     pub async fn status(&self) -> Vec<UpstreamStatus> {
-        join_all(self.0.iter().map(Upstream::status)).await
+        join_all(self.0.iter().map(|upstream| upstream.status())).await
     }
 }
 
@@ -205,14 +255,35 @@ impl Upstream {
         }
     }
 
-    async fn list(&self, bindings: &SessionBindings) -> Result<Vec<OfferedKey>, UpstreamError> {
+    async fn list(self: &Arc<Self>, bindings: &SessionBindings) -> Result<Vec<OfferedKey>, UpstreamError> {
+        if self.history().silent {
+            return Err(UpstreamError::Slow);
+        }
         let listing = async {
             let _turn = self.lists.try_acquire().map_err(|_| UpstreamError::Busy)?;
             self.open(bindings).await?.identities().await
         };
-        let listed = tokio::time::timeout(PATIENCE, listing).await.unwrap_or(Err(UpstreamError::Slow));
+        let listed = tokio::time::timeout(PATIENCE, listing).await.unwrap_or_else(|_| {
+            self.await_sign_of_life();
+            Err(UpstreamError::Slow)
+        });
         self.remember(listed.as_ref().err());
         listed
+    }
+
+    /// Waits in the background until it answers, once at a time.
+    fn await_sign_of_life(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.history().silent, true) {
+            return;
+        }
+        let upstream = Arc::clone(self);
+        tokio::spawn(async move {
+            let listing =
+                async { Connection::open(&upstream.socket, &SessionBindings::default()).await?.identities().await };
+            // Whatever the answer is: the next list is told, and says it.
+            let _ = tokio::time::timeout(SIGN_OF_LIFE, listing).await;
+            upstream.history().silent = false;
+        });
     }
 
     async fn sign(
@@ -235,7 +306,7 @@ impl Upstream {
         Ok(connection)
     }
 
-    async fn status(&self) -> UpstreamStatus {
+    async fn status(self: &Arc<Self>) -> UpstreamStatus {
         let keys = self.list(&SessionBindings::default()).await;
         let history = self.history();
         let last = history.trouble.as_ref().filter(|_| keys.is_ok());

@@ -75,3 +75,8 @@ fn rule_5_one_place_for_the_environment_and_few_for_processes() {
 fn rule_8_no_unsafe() {
     only(&[], &["unsafe "]);
 }
+
+#[test]
+fn rule_6_one_place_that_connects() {
+    only(&["upstream/connection.rs"], &["UnixStream::connect", "TcpStream", "UdpSocket"]);
+}

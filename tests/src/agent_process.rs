@@ -19,6 +19,7 @@ pub struct AgentOptions {
     arguments: Vec<String>,
     settings: Vec<String>,
     limits: Vec<String>,
+    upstreams: Vec<PathBuf>,
     helper: Vec<PathBuf>,
     prompter: bool,
     file_size_is_an_error: bool,
@@ -34,6 +35,7 @@ impl AgentOptions {
             arguments: Vec::new(),
             settings: Vec::new(),
             limits: Vec::new(),
+            upstreams: Vec::new(),
             helper,
             prompter: true,
             file_size_is_an_error: false,
@@ -67,6 +69,13 @@ impl AgentOptions {
     #[must_use]
     pub fn setting(mut self, line: &str) -> Self {
         self.settings.push(line.into());
+        self
+    }
+
+    /// Another agent whose keys it offers too.
+    #[must_use]
+    pub fn upstream(mut self, socket: &Path) -> Self {
+        self.upstreams.push(socket.to_owned());
         self
     }
 
@@ -180,11 +189,14 @@ impl AgentOptions {
         let words: Vec<_> = self.helper.iter().map(|word| format!("'{}'", word.display())).collect();
         script += &format!("exec {}\n", words.join(" "));
         let helper = self.env.script("helper", &script);
+        let upstream = |socket: &PathBuf| format!("[[upstream]]\nsocket = \"{}\"\n", socket.display());
+        let upstreams: Vec<_> = self.upstreams.iter().map(upstream).collect();
         let config = format!(
-            "helper = \"{}\"\n{}\n[limits]\n{}\n",
+            "helper = \"{}\"\n{}\n[limits]\n{}\n{}",
             helper.display(),
             self.settings.join("\n"),
-            self.limits.join("\n")
+            self.limits.join("\n"),
+            upstreams.concat()
         );
         fs::write(self.env.path("config/fido-ssh-agent/config.toml"), config).expect("the folder can be written");
     }

@@ -1,6 +1,5 @@
 //! OpenSSH's own agent, for comparison.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{Client, Env, KeyFile, PIN, Person, Program, Running};
@@ -19,7 +18,8 @@ impl<'e> Rival<'e> {
     #[must_use]
     pub fn start(env: &'e Env) -> Self {
         let program = env.path("ssh-agent");
-        fs::copy("/usr/bin/ssh-agent", &program).expect("Debian has an ssh-agent");
+        // By a process of its own: a file that this one has open for writing can't be started by any other thread's child.
+        env.program("cp").arg("/usr/bin/ssh-agent").arg(&program).run().success();
         let socket = env.path("rival.sock");
         let person = env.person_who_types(PIN);
         let mut command = env.command(Path::new(&program));
@@ -32,8 +32,18 @@ impl<'e> Rival<'e> {
 
     /// `ssh-add FILE`.
     pub fn ssh_add(&self, key: &KeyFile) {
-        let add = self.env.program("ssh-add").env("SSH_AUTH_SOCK", &self.socket);
-        add.arg("-q").arg(key.path()).run().success();
+        self.program("ssh-add").arg("-q").arg(key.path()).run().success();
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A program that knows it.
+    pub fn program(&self, program: impl AsRef<Path>) -> Program {
+        self.env.program(program).env("SSH_AUTH_SOCK", &self.socket)
     }
 
     /// A client that speaks the protocol itself.

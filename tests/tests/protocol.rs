@@ -76,7 +76,8 @@ fn messages_are_told_apart_by_their_lengths_alone() {
 fn query_names_the_extensions() {
     let agent = Env::new().agent().start();
     let answer = agent.connect().extension("query", b"");
-    let names = [string(b"query"), string(b"query"), string(b"session-bind@openssh.com")].concat();
+    let names = ["query", "query", "session-bind@openssh.com", "own-keys-only@fido-ssh-agent"];
+    let names = names.map(|name| string(name.as_bytes())).concat();
     assert_eq!(answer, [&[EXTENSION_RESPONSE], &names[..]].concat());
 }
 

@@ -51,14 +51,14 @@ impl Signing<'_> {
     ) -> Result<(Arc<Identity>, Credential), Denial> {
         let identity = match &identity.holder {
             Holder::ProtectedFile(path) => self.open_file(&identity, path, patience).await?,
-            Holder::Credential(_) | Holder::Software(_) => identity,
+            Holder::Credential(_) | Holder::Software(_) | Holder::Upstream(_) => identity,
         };
         match &identity.holder {
             Holder::Credential(credential) => {
                 let credential = credential.clone();
                 Ok((identity, credential))
             }
-            Holder::ProtectedFile(_) | Holder::Software(_) => Err(Denial::plain(Code::KeyGone)),
+            Holder::ProtectedFile(_) | Holder::Software(_) | Holder::Upstream(_) => Err(Denial::plain(Code::KeyGone)),
         }
     }
 

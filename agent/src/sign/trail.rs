@@ -35,7 +35,6 @@ impl Signed {
     }
 
     /// Another agent's.
-    #[allow(dead_code, reason = "no upstream agent is asked yet")]
     pub(super) fn by_upstream(_: Intended, signature: Vec<u8>) -> Self {
         Self { signature, assertion: None, unrecorded: None }
     }

@@ -17,9 +17,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, and tells the other agent what the client's connection is bound to: what the client itself would have
-    /// told it, so that it holds its keys to their destinations. An agent that knows no bindings is used all the same, as
-    /// ssh uses it; see [`Self::is_bound`].
+    /// Connects, and tells the other agent what the client's connection is bound to, so that it holds its keys to their
+    /// destinations. An agent that knows no bindings is used all the same, as ssh uses it; see [`Self::is_bound`].
+    ///
+    /// Nothing follows a binding that failed, here or there: OpenSSH takes what is bound later as if it came first, and
+    /// would find the path a host too short.
     pub(super) async fn open(socket: &Path, bindings: &SessionBindings) -> Result<Self, UpstreamError> {
         let stream = UnixStream::connect(socket).await.map_err(UpstreamError::Connect)?;
         let server = stream.peer_cred().map_err(UpstreamError::Connect)?.uid();
@@ -32,9 +34,13 @@ impl Connection {
         connection.ask(&message::extension(OWN_KEYS_ONLY)).await?;
         if bindings.attempt_failed() {
             connection.ask(&message::failing_session_bind()).await?;
+            return Ok(connection);
         }
         for binding in bindings.iter() {
-            connection.bound &= message::is_success(&connection.ask(&message::session_bind(binding)).await?);
+            connection.bound = message::is_success(&connection.ask(&message::session_bind(binding)).await?);
+            if !connection.bound {
+                break;
+            }
         }
         Ok(connection)
     }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -102,7 +103,7 @@ fn keys_are_listed_in_the_order_of_the_configuration_each_once() {
         assert_eq!(keys[1].socket, place.socket("one"));
         let found = upstreams.find(b"c", &SessionBindings::default()).await.unwrap();
         assert_eq!(found.socket, place.socket("two"));
-        assert_eq!(upstreams.find(b"d", &SessionBindings::default()).await, None);
+        assert_eq!(upstreams.find(b"d", &SessionBindings::default()).await, Err(Missing::default()));
     });
 }
 
@@ -170,9 +171,42 @@ fn silence_is_waited_for_once() {
         assert!(start.elapsed() < 5 * PATIENCE, "{:?} for {} of them", start.elapsed(), silent.len());
         // Whoever has the key is not held up by those that say nothing.
         let start = Instant::now();
-        assert!(upstreams.find(b"key", &SessionBindings::default()).await.is_some());
+        assert!(upstreams.find(b"key", &SessionBindings::default()).await.is_ok());
         assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
         assert!(trouble(&upstreams).await.contains("did not answer"));
+    });
+}
+
+/// Whoever lists keys after the first does not wait at all, until it answers again.
+#[test]
+fn silence_is_not_waited_for_twice() {
+    run(async {
+        let place = Place::new();
+        let listener = UnixListener::bind(place.socket("blocked")).unwrap();
+        let upstreams = place.upstreams(&["blocked"]);
+        assert!(trouble(&upstreams).await.contains("did not answer"));
+        let start = Instant::now();
+        for _ in 0..10 {
+            assert!(trouble(&upstreams).await.contains("did not answer"));
+        }
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+
+        // The person there has answered, say: those who wait are served in turn, the last of them is the one that stayed.
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while let Some(message) = message(&mut stream).await {
+                if stream.write_all(&decent(&message).unwrap()).await.is_err() {
+                    break;
+                }
+            }
+        }
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while let Some(message) = message(&mut stream).await {
+                stream.write_all(&decent(&message).unwrap()).await.unwrap();
+            }
+        });
+        assert_eq!(upstreams.list(&SessionBindings::default()).await.len(), 1);
     });
 }
 
@@ -211,10 +245,8 @@ fn a_request_that_is_given_up_is_given_up_there_too() {
             }
         });
         let upstreams = place.upstreams(&["slow"]);
-        let key = OfferedKey { blob: b"key".to_vec(), comment: String::new() };
-        let key = UpstreamKey { key, socket: place.socket("slow") };
-        let bindings = SessionBindings::default();
-        let signing = upstreams.sign(&key, &bindings, b"data", 0);
+        let (socket, bindings) = (place.socket("slow"), SessionBindings::default());
+        let signing = upstreams.sign(&socket, b"key", &bindings, b"data", 0);
         let asked = async { while reports.recv().await.unwrap()[0] != 13 {} };
         tokio::select! {
             _ = signing => panic!("nobody has signed"),
@@ -224,34 +256,53 @@ fn a_request_that_is_given_up_is_given_up_there_too() {
     });
 }
 
-/// What the client's connection is bound to is told before anything is asked, failed attempts too.
+/// What the client's connection is bound to is told before anything is asked, in order.
 #[test]
-fn bindings_are_replayed_in_order() {
+fn bindings_are_replayed() {
     let (jump, device) = (host(), host());
     let mut bindings = SessionBindings::default();
-    bindings.note_failure();
-    let replayed = [bind(&mut bindings, &jump, b"first", true), bind(&mut bindings, &device, b"last", false)];
+    let [first, last] = [bind(&mut bindings, &jump, b"first", true), bind(&mut bindings, &device, b"last", false)];
     let mark = [&[27][..], &frame(OWN_KEYS_ONLY.as_bytes())].concat();
-    let failing = [&[27][..], &frame(b"session-bind@openssh.com")].concat();
-    let [first, last] = replayed;
-
+    let taking_all = |message: &[u8]| if message[0] == 27 { Some(frame(&[6])) } else { decent(message) };
     run(async {
-        let place = Place::new();
-        let listener = UnixListener::bind(place.socket("other")).unwrap();
-        let messages = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut messages = Vec::new();
-            while let Some(message) = message(&mut stream).await {
-                stream.write_all(&decent(&message).unwrap()).await.unwrap();
-                messages.push(message);
-            }
-            messages
-        });
-        let upstreams = place.upstreams(&["other"]);
-        assert_eq!(upstreams.list(&bindings).await.len(), 1, "older agents are used all the same");
-        assert_eq!(messages.await.unwrap(), [mark, failing, first, last, vec![11]]);
+        let (place, upstreams, messages) = overheard(taking_all);
+        assert_eq!(upstreams.list(&bindings).await.len(), 1);
+        assert_eq!(messages.await.unwrap(), [mark.clone(), first.clone(), last, vec![11]]);
+        assert!(!upstreams.0[0].history().refused_bindings);
+        drop(place);
+
+        // Older agents are used all the same, but told no path that seems shorter than it is.
+        let (place, upstreams, messages) = overheard(decent);
+        assert_eq!(upstreams.list(&bindings).await.len(), 1);
+        assert_eq!(messages.await.unwrap(), [mark.clone(), first, vec![11]]);
         assert!(upstreams.0[0].history().refused_bindings);
+        drop(place);
+
+        // Neither is anybody where a binding failed here: there may be a host on the way that is none of the bound ones.
+        bindings.note_failure();
+        let (_place, upstreams, messages) = overheard(taking_all);
+        assert_eq!(upstreams.list(&bindings).await.len(), 1);
+        let failing = [&[27][..], &frame(b"session-bind@openssh.com")].concat();
+        assert_eq!(messages.await.unwrap(), [mark, failing, vec![11]]);
+        assert!(!upstreams.0[0].history().refused_bindings, "it was not even asked");
     });
+}
+
+/// One upstream, and what it is sent on its first connection.
+fn overheard(answer: fn(&[u8]) -> Option<Vec<u8>>) -> (Place, Upstreams, JoinHandle<Vec<Vec<u8>>>) {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.socket("other")).unwrap();
+    let messages = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut messages = Vec::new();
+        while let Some(message) = message(&mut stream).await {
+            stream.write_all(&answer(&message).unwrap()).await.unwrap();
+            messages.push(message);
+        }
+        messages
+    });
+    let upstreams = place.upstreams(&["other"]);
+    (place, upstreams, messages)
 }
 
 fn host() -> PrivateKey {
@@ -277,9 +328,36 @@ fn a_trouble_that_is_over_is_remembered() {
         let status = upstreams.status().await.remove(0);
         assert_eq!(status.keys, Ok(1));
         assert!(status.last_trouble.unwrap().what.contains("No such file"));
-        let key = upstreams.find(b"key", &SessionBindings::default()).await.unwrap();
-        assert_eq!(upstreams.sign(&key, &SessionBindings::default(), b"data", 0).await.unwrap(), b"signature");
+        let bindings = SessionBindings::default();
+        let found = upstreams.find(b"key", &bindings).await.unwrap();
+        assert_eq!(upstreams.sign(&found.socket, b"key", &bindings, b"data", 0).await.unwrap(), b"signature");
     });
+}
+
+#[test]
+fn a_key_that_is_missing_says_who_could_not_be_asked() {
+    run(async {
+        let place = Place::new();
+        serve(&place.socket("decent"), decent);
+        let missing = place.upstreams(&["decent", "absent"]).find(b"other", &SessionBindings::default()).await;
+        let told = missing.unwrap_err().to_string();
+        assert!(told.contains("absent: no agent can be reached there") && !told.contains("decent"), "{told}");
+    });
+}
+
+#[test]
+fn a_list_has_no_more_than_its_reader_takes() {
+    let key = |length: usize| OfferedKey { blob: vec![7; length], comment: "comment".into() };
+    let count = |own: &[(&[u8], &str)], offered: &[OfferedKey]| beside(own, offered.iter()).count();
+    assert_eq!(count(&[], &vec![key(32); MOST_LISTED + 1]), MOST_LISTED);
+    assert_eq!(count(&[(b"ours", "")], &vec![key(32); MOST_LISTED]), MOST_LISTED - 1);
+    let large = LONGEST_ANSWER / 4;
+    assert_eq!(count(&[], &vec![key(large); 4]), 3);
+    assert_eq!(count(&[(&vec![7; large], "")], &vec![key(large); 4]), 2);
+    assert_eq!(count(&[(&vec![7; LONGEST_ANSWER], "")], &[key(1)]), 0);
+    // With the message's number and that of the keys, the longest answer is as long as may be.
+    let exact = LONGEST_ANSWER - 2 * LENGTHS - "comment".len();
+    assert_eq!((count(&[], &[key(exact)]), count(&[], &[key(exact + 1)])), (1, 0));
 }
 
 /// Agents that ask each other in a circle come to an end, and not by waiting for each other.
