@@ -1,6 +1,6 @@
 //! Other agents whose keys are offered after ours: on a desktop, for a smartcard or a TPM, or plain ssh-agent.
 //!
-//! Nothing that another agent says or fails to say ends this one, or holds it up for longer than [`PATIENCE`] when keys
+//! Nothing that another agent says or fails to say ends this one, or holds it up for longer than a second when keys
 //! are listed, and that once for all who list them. Signatures are waited for as long as the request itself may take: another agent may ask its person too.
 
 mod connection;
@@ -186,7 +186,7 @@ impl Upstreams {
     }
 
     /// The keys they offer to a connection with these bindings, each once. An upstream in trouble is left out: its status
-    /// says so. Takes [`PATIENCE`] at most.
+    /// says so. Takes a second at most.
     pub async fn list(&self, bindings: &SessionBindings) -> Vec<UpstreamKey> {
         let lists = join_all(self.0.iter().map(|upstream| upstream.list(bindings))).await;
         let mut keys: Vec<UpstreamKey> = Vec::new();
@@ -202,7 +202,7 @@ impl Upstreams {
     }
 
     /// The key with this blob, from whichever upstream says first that it has it: a slow one holds up its own keys only.
-    /// Takes [`PATIENCE`] at most.
+    /// Takes a second at most.
     ///
     /// # Errors
     /// When none of them says so.
@@ -239,7 +239,7 @@ impl Upstreams {
         signed
     }
 
-    /// How they are now. Takes [`PATIENCE`] at most.
+    /// How they are now. Takes a second at most.
     pub async fn status(&self) -> Vec<UpstreamStatus> {
         join_all(self.0.iter().map(|upstream| upstream.status())).await
     }
