@@ -187,9 +187,15 @@ impl Env {
 
     /// Makes a key without a token, as ssh has used them for ever.
     pub fn plain_key(&self) -> KeyFile {
+        self.plain_key_of("ed25519")
+    }
+
+    /// The same of this type, as `ssh-keygen -t` names it; `ecdsa 521` is one with so many bits.
+    pub fn plain_key_of(&self, kind: &str) -> KeyFile {
         let path = self.new_key_path();
-        let keygen = self.program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "plain", "-f"]);
-        keygen.arg(&path).run().success();
+        let (kind, bits) = kind.split_once(' ').map_or((kind, None), |(kind, bits)| (kind, Some(["-b", bits])));
+        let keygen = self.program("ssh-keygen").args(["-q", "-t", kind]).args(bits.iter().flatten());
+        keygen.args(["-N", "", "-C", "plain", "-f"]).arg(&path).run().success();
         KeyFile::new(path, false)
     }
 

@@ -69,6 +69,11 @@ impl Host {
         std::fs::write(file, format!("{lines}{line}\n")).expect("the folder can be written");
     }
 
+    /// Where it keeps its files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

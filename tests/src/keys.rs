@@ -122,6 +122,18 @@ impl KeyFile {
         self.public().to_bytes().expect("a public key has bytes")
     }
 
+    /// The file of a certificate of it, as `ssh-add` and [`crate::Authority::certify`] name it.
+    #[must_use]
+    pub fn certificate_path(&self) -> PathBuf {
+        PathBuf::from(format!("{}-cert.pub", self.path.display()))
+    }
+
+    /// The line of its certificate.
+    #[must_use]
+    pub fn certificate_line(&self) -> String {
+        std::fs::read_to_string(self.certificate_path()).expect("it was certified").trim().to_owned()
+    }
+
     /// The fingerprint.
     #[must_use]
     pub fn fingerprint(&self) -> String {

@@ -23,6 +23,7 @@
 
 mod agent_process;
 mod audit;
+mod authority;
 mod built;
 mod env;
 mod host;
@@ -38,6 +39,7 @@ mod token;
 
 pub use agent_process::{Agent, AgentOptions};
 pub use audit::Audit;
+pub use authority::Authority;
 pub use built::built;
 pub use env::Env;
 pub use host::Host;
