@@ -133,3 +133,80 @@ fn a_damaged_list_is_set_aside() {
     agent.ssh_add(&key);
     assert!(again(agent).list().contains(&key.fingerprint()), "a new list was begun");
 }
+
+/// A key with its certificate beside it: the list shows both.
+fn certified_key() -> (Agent, KeyFile) {
+    let (agent, [key]) = keys();
+    agent.env().authority().certify(&key, &["-n", "me"]);
+    (agent, key)
+}
+
+/// `ssh-add` sends the certificate after the key, and `agent-cli` has it read.
+#[test]
+fn a_certificate_beside_the_file_is_there_again() {
+    for program in ["ssh-add", "agent-cli"] {
+        let (agent, key) = certified_key();
+        match program {
+            "ssh-add" => agent.ssh_add(&key),
+            _ => drop(agent.cli(["-S", "add"]).arg(key.path()).run().success()),
+        }
+        let list = agent.list();
+        assert_eq!(list.matches(&key.fingerprint()).count(), 2, "{list}");
+        assert!(list.contains("(ED25519-SK-CERT)"), "{list}");
+        let agent = again(agent);
+        assert_eq!(agent.list(), list, "after {program}, with the same comments");
+
+        agent.program("ssh-add").args(["-q", "-d"]).arg(key.path()).run().success();
+        assert_eq!(agent.list(), NONE);
+        assert_eq!(again(agent).list(), NONE, "both are forgotten");
+    }
+}
+
+/// Both are one entry on the list of kept keys, and what was removed must not come back.
+#[test]
+fn where_one_of_both_is_removed_none_comes_back() {
+    for certificate_alone in [true, false] {
+        let (agent, key) = certified_key();
+        agent.ssh_add(&key);
+        let line = if certificate_alone { key.certificate_line() } else { key.public_line() };
+        agent.program("ssh-add").args(["-q", "-d", "-"]).input(line + "\n").run().success();
+        assert_eq!(agent.list().lines().count(), 1, "the other one stays for now");
+        assert_eq!(again(agent).list(), NONE);
+    }
+}
+
+/// Renewed while the agent was away: it is the file's certificate that counts.
+#[test]
+fn a_certificate_that_was_renewed_takes_the_place_of_the_old_one() {
+    let (mut agent, key) = certified_key();
+    agent.ssh_add(&key);
+    let old = agent.program("ssh-add").arg("-L").run().success().stdout;
+    agent.env().authority().certify(&key, &["-n", "me"]);
+    agent = again(agent);
+    let new = agent.program("ssh-add").arg("-L").run().success().stdout;
+    assert_eq!((new.lines().count(), new.lines().next()), (2, old.lines().next()), "{new}");
+    let blob = |line: &str| line.split(' ').nth(1).unwrap().to_owned();
+    assert_eq!(blob(new.lines().last().unwrap()), blob(&key.certificate_line()));
+    assert_ne!(blob(new.lines().last().unwrap()), blob(old.lines().last().unwrap()));
+
+    std::fs::write(key.certificate_path(), "rubbish").unwrap();
+    assert_eq!(again(agent).list().lines().count(), 1, "a certificate that is none is passed over");
+}
+
+for_each_token! {
+    /// The token is asked as for the key itself.
+    fn a_certificate_that_is_there_again_logs_in(kind: TokenKind) {
+        let Scene { env, token, key, agent, device } = Scene::ready(kind, &Recipe::ed25519().verify_required());
+        let authority = env.authority();
+        authority.certify(&key, &["-n", env.user(), "-O", "verify-required"]);
+        agent.ssh_add(&key);
+        let agent = again(agent);
+        drop(device);
+        let host = env.host("certificates");
+        host.authorize_line(&format!("cert-authority {}\n", authority.public_line()));
+        env.person().always_types(tests::PIN);
+        let login = agent.ssh(["certificates", "true"]).start();
+        env.person().approve(&token);
+        login.wait().success();
+    }
+}

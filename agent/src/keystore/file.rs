@@ -85,14 +85,12 @@ pub fn read(path: &Path) -> Result<Vec<Identity>, KeyFileError> {
     Ok(std::iter::once(plain).chain(certified).collect())
 }
 
-/// The same key under the certificate beside its file, an identity of its own.
+/// The same key under the certificate beside its file: an identity of its own, with the same comment, as from `ssh-add`.
 fn certificate_beside(path: &Path, plain: &Identity) -> Option<Identity> {
     let text = read_text(&beside(path, "-cert.pub"))?;
-    let mut words = text.split_whitespace();
-    let blob = base64::engine::general_purpose::STANDARD.decode(words.nth(1)?).ok()?;
-    let certificate = Certificate::parse(&blob).filter(|certificate| certificate.public_key == plain.public_key)?;
-    let comment = words.next().map_or_else(|| certificate.key_id.clone(), ToOwned::to_owned);
-    Some(Identity { blob, comment, ..plain.clone() })
+    let blob = base64::engine::general_purpose::STANDARD.decode(text.split_whitespace().nth(1)?).ok()?;
+    Certificate::parse(&blob).filter(|certificate| certificate.public_key == plain.public_key)?;
+    Some(Identity { blob, ..plain.clone() })
 }
 
 /// Opens a protected key file, which must still hold `expected`.
