@@ -14,7 +14,7 @@ use super::{WireError, text};
 use crate::certificate::Certificate;
 use crate::destination::DestinationConstraint;
 use crate::identity::{Credential, KeyHandle, SkFlags};
-use crate::software_key::{RsaParts, SoftwareKey};
+use crate::software_key::{RsaParts, SoftwareKey, SoftwareKeyError};
 
 /// The longest comment that is kept, in characters: all of them have to fit into one list.
 const LONGEST_COMMENT: usize = 512;
@@ -81,7 +81,7 @@ fn private_key(
             // The seed, then the public key once more.
             let (seed, again) = secret.split_at_checked(32).ok_or(WireError::Certificate)?;
             if again != public {
-                return Err(crate::software_key::SoftwareKeyError::Rejected.into());
+                return Err(SoftwareKeyError::Rejected.into());
             }
             let key = SoftwareKey::ed25519(seed, &public)?;
             Ok((public_key(algorithm, &[&public])?, AddedKey::Software(key)))
@@ -93,6 +93,7 @@ fn private_key(
             };
             let scalar = Secret(Mpint::decode(rest)?);
             let point = public.ecdsa().map(|key| key.as_sec1_bytes()).ok_or(WireError::Certificate)?;
+            uncompressed(point)?;
             let key = SoftwareKey::ecdsa(*curve, &scalar.0, point)?;
             Ok((public, AddedKey::Software(key)))
         }
@@ -125,6 +126,9 @@ fn private_key(
                 Some(KeyData::SkEcdsaSha2NistP256(key)) => (b"nistp256".to_vec(), key.ec_point().as_bytes().to_vec()),
                 _ => (Vec::<u8>::decode(rest)?, Vec::<u8>::decode(rest)?),
             };
+            uncompressed(&point)?;
+            // Nothing else computes with it before the token signs.
+            p256::PublicKey::from_sec1_bytes(&point).map_err(|_| SoftwareKeyError::Rejected)?;
             let credential = credential(rest)?;
             let public = public_key(algorithm, &[&curve, &point, credential.application.as_bytes()])?;
             Ok((public, AddedKey::Credential(credential)))
@@ -140,6 +144,12 @@ fn curve_and_point(algorithm: &Algorithm, curve: EcdsaCurve, rest: &mut &[u8]) -
         return Err(WireError::KeyType(String::from_utf8_lossy(&named).into_owned()));
     }
     public_key(algorithm, &[&named, &point])
+}
+
+/// OpenSSH takes points of no other form, and its programs show none of the keys of a list that has one in it.
+fn uncompressed(point: &[u8]) -> Result<(), SoftwareKeyError> {
+    const UNCOMPRESSED: u8 = 4;
+    if point.first() == Some(&UNCOMPRESSED) { Ok(()) } else { Err(SoftwareKeyError::Rejected) }
 }
 
 /// The part of a FIDO key that tells the token which key it is.
