@@ -1,6 +1,7 @@
 //! Destination constraints: for which hosts, reached through which others, a key may be listed and used (OpenSSH
 //! PROTOCOL.agent § 2; `identity_permitted` and `permitted_by_dest_constraints` in ssh-agent.c).
 
+use ssh_encoding::Encode;
 use ssh_key::public::KeyData;
 
 use crate::pattern::wildcard;
@@ -85,6 +86,17 @@ pub fn permitted(
 }
 
 impl DestinationConstraint {
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let of_hop = |hop: &Hop| {
+            let keys = hop.keys.iter().map(|key| size_of::<HopKey>() + key.key.encoded_len().unwrap_or_default());
+            hop.hostname.len() + keys.sum::<usize>()
+        };
+        let user = self.user.as_ref().map_or(0, String::len);
+        size_of::<Self>() + of_hop(&self.to) + self.from.as_ref().map_or(0, of_hop) + user
+    }
+
     /// `to` is None where any destination will do.
     fn permits(
         &self,

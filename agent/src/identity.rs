@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ssh_key::public::KeyData;
 
 use crate::constraint::Constraints;
+use crate::destination::DestinationConstraint;
 use crate::software_key::SoftwareKey;
 
 /// A key this agent offers and signs with.
@@ -21,6 +22,27 @@ pub struct Identity {
     pub holder: Holder,
     /// What the key was restricted to when it was added.
     pub constraints: Constraints,
+}
+
+impl Identity {
+    /// How many bytes it takes in the list of keys: two strings.
+    #[must_use]
+    pub fn listed_size(&self) -> usize {
+        self.blob.len() + self.comment.len() + 8
+    }
+
+    /// About how many bytes of memory it takes, as far as whoever added it could choose that.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let holder = match &self.holder {
+            Holder::Credential(credential) => credential.key_handle.as_bytes().len() + credential.application.len(),
+            Holder::ProtectedFile(path) => path.as_os_str().len(),
+            Holder::Software(_) | Holder::Upstream(_) => 0,
+        };
+        let destinations = self.constraints.destinations.iter().map(DestinationConstraint::size).sum::<usize>();
+        // The public key is there once as it is and once encoded.
+        2 * self.blob.len() + self.comment.len() + holder + destinations
+    }
 }
 
 /// Where an identity's key handle, or the key itself, is to be had.

@@ -15,6 +15,18 @@ use crate::identity::{Holder, Identity, fingerprint};
 use file::KeyFileError;
 use kept::KeptKeys;
 
+/// The most identities, and the longest list of them: OpenSSH's programs take no more (authfd.c, MAX_AGENT_IDENTITIES and
+/// MAX_AGENT_REPLY_LEN), and show none of the keys where there are more.
+const MOST_IDENTITIES: usize = 2048;
+const LONGEST_LIST: usize = 256 * 1024;
+
+/// The message's number and the number of keys, in front of a list.
+const LIST_HEADER: usize = 5;
+
+/// What all identities may take of memory, with their constraints: a key has some hundred bytes of those, and may have up
+/// to 256 KiB, which nobody should be able to fill the memory with.
+const MOST_MEMORY: usize = 4 * 1024 * 1024;
+
 /// All identities, in the order in which they were added.
 #[derive(Debug)]
 pub struct Keystore {
@@ -123,6 +135,17 @@ impl Keystore {
     #[must_use]
     pub fn find(&self, blob: &[u8]) -> Option<Arc<Identity>> {
         self.held().list.iter().find(|identity| identity.blob == blob).cloned()
+    }
+
+    /// Whether there is room for an identity at `now`, a time since boot, in place of the one with the same key.
+    #[must_use]
+    pub fn has_room_for(&self, identity: &Identity, now: Duration) -> bool {
+        let held = self.list(now);
+        let others = || held.list.iter().filter(|other| other.blob != identity.blob).map(AsRef::as_ref);
+        let all = || others().chain([identity]);
+        all().count() <= MOST_IDENTITIES
+            && LIST_HEADER + all().map(Identity::listed_size).sum::<usize>() <= LONGEST_LIST
+            && all().map(Identity::size).sum::<usize>() <= MOST_MEMORY
     }
 
     /// Adds an identity, or replaces the one with the same key, its comment and constraints too. With `path`, the file it

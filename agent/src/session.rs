@@ -184,6 +184,9 @@ impl Session {
             destinations: destinations.unwrap_or_default().into(),
         };
         let identity = Identity { public_key, blob, comment, holder, constraints };
+        if !self.agent.keystore.has_room_for(&identity, since_boot()) {
+            return Err(self.refuse("add", Denial::plain(Code::TooManyKeys)).await);
+        }
         process_table::look_up(&mut self.peer).await;
         let path = self.key_file(&identity).await;
         let from = path.as_ref().map_or_else(|| self.peer.describe(), |path| path.display().to_string());
