@@ -112,7 +112,7 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
     record::Subject {
         peer: audit_peer(peer),
         key: identity::fingerprint(key),
-        application: identity::application(key).map(ToOwned::to_owned),
+        application: identity::application(key).map(bounded),
         meaning: match payload {
             Payload::Userauth(login) => record::Meaning::Login {
                 user: bounded(&login.user),

@@ -165,6 +165,7 @@ impl Session {
         let Addition { blob, public_key, key, comment, confirm, lifetime, destinations, provider } = addition;
         // "internal" is the middleware that OpenSSH has built in, and what sk-helper does.
         if let Some(library) = provider.filter(|provider| !provider.eq_ignore_ascii_case("internal")) {
+            let library = crate::prompt::visible(&library);
             let reason = format!("the key's FIDO middleware {library} is not loaded: this agent loads no libraries");
             return Err(self.refuse("add", Denial::new(Code::Provider, reason)).await);
         }

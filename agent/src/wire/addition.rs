@@ -14,6 +14,7 @@ use super::{WireError, text};
 use crate::certificate::Certificate;
 use crate::destination::DestinationConstraint;
 use crate::identity::{Credential, KeyHandle, SkFlags};
+use crate::prompt::visible;
 use crate::software_key::{RsaParts, SoftwareKey, SoftwareKeyError};
 
 /// The longest comment that is kept, in characters: all of them have to fit into one list.
@@ -49,7 +50,7 @@ impl Addition {
                 let parsed = Certificate::parse(&blob).ok_or(WireError::Certificate)?;
                 (algorithm, Some((blob, parsed.public_key)))
             }
-            Err(_) => (Algorithm::new(&name).map_err(|_| WireError::KeyType(name.clone()))?, None),
+            Err(_) => (Algorithm::new(&name).map_err(|_| WireError::KeyType(visible(&name)))?, None),
         };
         let certified = certificate.as_ref().map(|(_, key)| key);
         if certified.is_some_and(|key| key.algorithm() != algorithm) {
@@ -133,7 +134,7 @@ fn private_key(
             let public = public_key(algorithm, &[&curve, &point, credential.application.as_bytes()])?;
             Ok((public, AddedKey::Credential(credential)))
         }
-        other => Err(WireError::KeyType(other.to_string())),
+        other => Err(WireError::KeyType(visible(other.as_str()))),
     }
 }
 
@@ -141,7 +142,7 @@ fn curve_and_point(algorithm: &Algorithm, curve: EcdsaCurve, rest: &mut &[u8]) -
     let named = Vec::<u8>::decode(rest)?;
     let point = Vec::<u8>::decode(rest)?;
     if named != curve.as_str().as_bytes() {
-        return Err(WireError::KeyType(String::from_utf8_lossy(&named).into_owned()));
+        return Err(WireError::KeyType(visible(&String::from_utf8_lossy(&named))));
     }
     public_key(algorithm, &[&named, &point])
 }

@@ -8,6 +8,7 @@ use ssh_key::public::KeyData;
 
 use super::{AddedKey, Addition, WireError};
 use crate::destination::{DestinationConstraint, Hop, HopKey};
+use crate::prompt::visible;
 
 /// SSH_AGENT_CONSTRAIN_LIFETIME.
 const LIFETIME: u8 = 1;
@@ -50,7 +51,7 @@ fn extension(rest: &mut &[u8], addition: &mut Addition) -> Result<(), WireError>
             Ok(())
         }
         // associated-certs-v00@openssh.com is for the keys of smartcards alone.
-        _ => Err(WireError::Constraint(format!("{name} (unknown, twice, or not for keys)"))),
+        _ => Err(WireError::Constraint(format!("{} (unknown, twice, or not for keys)", visible(&name)))),
     }
 }
 
