@@ -8,10 +8,13 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
-use crate::{Audit, Client, Env, KeyFile, Output, PIN, Program, Recipe, Running, built};
+use crate::{Audit, Client, Env, KeyFile, Output, PIN, Program, Recipe, Running, built, peak_memory};
 
 /// The user id of `nobody`, and its group's, on Debian.
 const NOBODY: u32 = 65534;
+
+/// So many of an agent's messages are printed when a test fails.
+const MOST_MESSAGES: usize = 500;
 
 /// How an agent is to be started.
 pub struct AgentOptions {
@@ -263,9 +266,7 @@ impl Agent {
     /// The most memory it ever had in use, in KiB (VmHWM: proc(5)).
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the agent runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
-        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+        peak_memory(self.pid()).expect("the agent runs")
     }
 
     /// Whether it runs still.
@@ -341,7 +342,11 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the agent's messages:\n{}", self.messages());
+            // A flood of requests leaves a flood of messages.
+            let messages = self.messages().text();
+            let last = messages.lines().rev().take(MOST_MESSAGES).collect::<Vec<_>>();
+            let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+            eprintln!("--- the agent's messages (the last {MOST_MESSAGES}):\n{last}");
             eprintln!("--- the person saw:\n{:#?}", self.env.person());
         }
     }

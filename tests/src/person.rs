@@ -174,9 +174,9 @@ impl Shared {
     /// Shows what an askpass program asks, until it ends.
     fn show(&self, askpass: UnixStream) {
         let mut lines = BufReader::new(askpass.try_clone().expect("a descriptor is free")).lines();
-        // A program may be killed before it asked anything.
+        // A program may be killed before it asked anything, or while it does.
         let Some(Ok(line)) = lines.next() else { return };
-        let mut asked: Asked = serde_json::from_str(&line).expect("scripted-askpass says what it is asked");
+        let Ok(mut asked) = serde_json::from_str::<Asked>(&line) else { return };
         asked.shown = true;
         let place = {
             let mut state = self.lock();

@@ -219,6 +219,14 @@ impl Ended {
     }
 }
 
+/// The most memory a process ever had in use, in KiB (VmHWM: proc(5)). None where it has ended.
+#[must_use]
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches(" kB").parse().ok()
+}
+
 /// A child's status, or None when it goes on after `limit`.
 pub(crate) fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let handle = pidfd_open(pid(child), PidfdFlags::empty()).expect("a child has a handle");

@@ -3,7 +3,10 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use signature::Signer;
 use ssh_encoding::Decode;
 use ssh_key::{PrivateKey, Signature};
@@ -20,6 +23,20 @@ pub const SIGN_RESPONSE: u8 = 14;
 const REQUEST_IDENTITIES: u8 = 11;
 const SIGN_REQUEST: u8 = 13;
 const EXTENSION: u8 = 27;
+
+/// Connects to a socket, and waits no longer than this where its queue is full. What is sent and received waits no longer
+/// either.
+///
+/// # Errors
+/// When nobody listens, or nobody accepts in time.
+pub fn connect_within(socket: &Path, patience: Duration) -> std::io::Result<UnixStream> {
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time limit of sending is that of connecting too (unix(7)).
+    set_socket_timeout(&stream, Timeout::Send, Some(patience))?;
+    set_socket_timeout(&stream, Timeout::Recv, Some(patience))?;
+    connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    Ok(UnixStream::from(stream))
+}
 
 /// One connection.
 pub struct Client(UnixStream);

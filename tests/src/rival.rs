@@ -1,33 +1,43 @@
 //! OpenSSH's own agent, for comparison.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{Client, Env, KeyFile, PIN, Person, Program, Running};
 
-/// Debian's ssh-agent with its ssh-sk-helper, on the same tokens. Its person types the PIN at once.
+/// Debian's ssh-agent with its ssh-sk-helper, on the same tokens.
 pub struct Rival<'e> {
     env: &'e Env,
-    _process: Running,
+    process: Running,
     _person: Person,
     socket: PathBuf,
 }
 
 impl<'e> Rival<'e> {
-    /// Starts it, and waits until it serves. It is a copy: the installed one has a setgid bit, for which the preload
-    /// library is ignored.
+    /// Starts it, and waits until it serves. Its person types the PIN at once.
     #[must_use]
     pub fn start(env: &'e Env) -> Self {
+        Self::asking(env, env.person_who_types(PIN))
+    }
+
+    /// Starts it with another person, and waits until it serves. It is a copy: the installed one has a setgid bit, for
+    /// which the preload library is ignored.
+    #[must_use]
+    pub fn asking(env: &'e Env, person: Person) -> Self {
         let program = env.path("ssh-agent");
-        // By a process of its own: a file that this one has open for writing can't be started by any other thread's child.
-        env.program("cp").arg("/usr/bin/ssh-agent").arg(&program).run().success();
+        if !program.exists() {
+            // By a process of its own: a file that this one has open for writing can't be started by any other thread's child.
+            env.program("cp").arg("/usr/bin/ssh-agent").arg(&program).run().success();
+        }
         let socket = env.path("rival.sock");
-        let person = env.person_who_types(PIN);
+        // What one that was killed has left behind.
+        let _ = fs::remove_file(&socket);
         let mut command = env.command(Path::new(&program));
         command.envs(env.bus().environment()).args(["-D", "-a"]).arg(&socket);
         person.answer_for(&mut command);
         let process = Program::new(command).start();
         process.stdout().wait_for("SSH_AUTH_SOCK=");
-        Self { env, _process: process, _person: person, socket }
+        Self { env, process, _person: person, socket }
     }
 
     /// `ssh-add FILE`.
@@ -44,6 +54,17 @@ impl<'e> Rival<'e> {
     /// A program that knows it.
     pub fn program(&self, program: impl AsRef<Path>) -> Program {
         self.env.program(program).env("SSH_AUTH_SOCK", &self.socket)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it runs still.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
     }
 
     /// A client that speaks the protocol itself.
