@@ -49,6 +49,7 @@ bench: rust test-packages
 	tests/vm/bench
 
 # The long versions of what `make test` runs in short.
+soak: export SOAK = 1
 soak: native
 
 build: rust build-packages
