@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, raise_descriptor_limit};
-use crate::agent::Agent;
+use crate::agent::{Agent, since_boot};
 use crate::audit::log::FileLog;
 use crate::audit::record::Act;
 use crate::claim::Claim;
@@ -92,7 +92,10 @@ impl Instance {
         .with_upstreams(upstreams)
         .with_offers(Rules::new(config.host.clone(), &paths.home));
         agent.default_lifetime = options.default_lifetime;
-        tokio::spawn(async move { helpers.prepare().await });
+        // Without keys on tokens it may never be needed. Each request starts the next one's.
+        if !agent.keystore.list(since_boot()).is_empty() {
+            tokio::spawn(async move { helpers.prepare().await });
+        }
         Ok(Self { agent: Arc::new(agent), socket, clients, control, managers, end, key_drop, claim })
     }
 
