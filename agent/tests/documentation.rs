@@ -25,3 +25,27 @@ fn every_refusal_is_documented() {
         panic!("docs/refusals.md was out of date and has been written anew: commit it");
     }
 }
+
+/// The table of `tests/tests/statements` names a test for each statement. Here each of them is looked for.
+#[test]
+fn every_statement_s_tests_are_there() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name));
+    let page = read("statements/main.rs").unwrap();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("//! | ") && line.contains("`")).collect();
+    let numbers: std::collections::BTreeSet<u32> = rows
+        .iter()
+        .flat_map(|row| row.split('|').nth(1).unwrap().split(','))
+        .filter_map(|n| n.trim().parse().ok())
+        .collect();
+    assert_eq!(numbers, (1..=18).collect());
+    let names = rows.iter().flat_map(|row| row.rsplit_once(" | ").unwrap_or_default().1.split('`').skip(1).step_by(2));
+    let mut found = 0;
+    for name in names {
+        let (file, test) = name.rsplit_once("::").unwrap();
+        let text = read(&format!("{}.rs", file.replace("::", "/"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(text.contains(&format!("fn {test}(")), "there is no {name}");
+        found += 1;
+    }
+    assert!(found > 30, "{found}");
+}

@@ -1,6 +1,6 @@
 //! The agent under test.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub struct AgentOptions {
     upstreams: Vec<PathBuf>,
     helper: Vec<PathBuf>,
     prompter: bool,
+    variables: Vec<(String, OsString)>,
     file_size_is_an_error: bool,
     as_nobody: bool,
     log: &'static str,
@@ -41,6 +42,7 @@ impl AgentOptions {
             upstreams: Vec::new(),
             helper,
             prompter: true,
+            variables: Vec::new(),
             file_size_is_an_error: false,
             as_nobody: false,
             log: "debug",
@@ -86,6 +88,13 @@ impl AgentOptions {
     #[must_use]
     pub fn without_prompter(mut self) -> Self {
         self.prompter = false;
+        self
+    }
+
+    /// A variable of its environment, in the place of one that it has otherwise.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.into(), value.as_ref().into()));
         self
     }
 
@@ -179,6 +188,7 @@ impl AgentOptions {
         if self.prompter {
             self.env.person().answer_for(&mut command);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
