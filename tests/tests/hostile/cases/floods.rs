@@ -26,6 +26,23 @@ pub(crate) fn cases() -> Vec<Case> {
             let login = Login::new(key, b"session").message();
             pipelined(attack, &sign(&blob(key), login.bytes(), 0), many(500, 20_000));
         }),
+        Case::unnoticed("signatures without end, on eight connections at once", |attack| {
+            let key = &attack.keys().plain;
+            let request = sign(&blob(key), Login::new(key, b"session").message().bytes(), 0);
+            let lines: Vec<_> = (0..8).filter_map(|_| attack.connect()).collect();
+            let signing = lines.into_iter().map(|mut line| {
+                let request = request.clone();
+                thread::spawn(move || {
+                    (0..many(50, 5000)).map(|_| line.ask(&request)).find(|answer| !is_signature(answer))
+                })
+            });
+            // All at once, before the first of them is waited for.
+            for signing in signing.collect::<Vec<_>>() {
+                if let Some(answer) = signing.join().unwrap() {
+                    attack.tally.unprepared.push(format!("a signature: {answer:?}"));
+                }
+            }
+        }),
         Case::unnoticed("refusals without end, on one connection after the other", |attack| {
             let key = &attack.keys().restricted;
             for _ in 0..many(10, 1000) {
@@ -117,6 +134,10 @@ pub(crate) fn cases() -> Vec<Case> {
             });
         }),
     ]
+}
+
+fn is_signature(answer: &Answer) -> bool {
+    matches!(answer, Answer::Message(answer) if answer.first() == Some(&tests::SIGN_RESPONSE))
 }
 
 /// Sends a message so often, while the answers are read. As many come as the agent likes.
