@@ -59,6 +59,7 @@ impl Management<'_> {
 
     /// Adds a key file, and the certificate beside it; under a passphrase, the person is asked for it now.
     pub(crate) async fn add_file(&self, path: PathBuf) -> Result<Vec<AddedKey>, Denial> {
+        self.unlocked()?;
         let patience = self.patience();
         let mut identities = file::read(&path).map_err(|error| error.denial(&path))?;
         let protected = identities.iter().find(|identity| matches!(identity.holder, Holder::ProtectedFile(_)));
@@ -82,6 +83,7 @@ impl Management<'_> {
 
     /// Adds the resident keys of a token.
     pub(crate) async fn add_resident(&self) -> Result<Vec<AddedKey>, Denial> {
+        self.unlocked()?;
         let patience = self.patience();
         let _person = patience.wait(self.agent.person.lock()).await?;
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
@@ -106,6 +108,11 @@ impl Management<'_> {
         Ok(added)
     }
 
+    /// Keys come to a locked agent by neither of its sockets.
+    fn unlocked(&self) -> Result<(), Denial> {
+        if self.agent.lock.is_locked() { Err(Denial::plain(Code::Locked)) } else { Ok(()) }
+    }
+
     async fn add(&self, mut identity: Identity, from: String, path: Option<PathBuf>) -> Result<AddedKey, Denial> {
         identity.constraints.expires_at = self.agent.expiry(None);
         let added =
@@ -119,6 +126,7 @@ impl Management<'_> {
 
     /// Makes a credential on a token. Nothing is kept here: the client writes the key file, then adds it.
     pub(crate) async fn generate(&self, wanted: Generate) -> Result<Generated, Denial> {
+        self.unlocked()?;
         if wanted.application != "ssh:" && !wanted.application.starts_with("ssh:") {
             return Err(Denial::new(Code::NotSupported, "the application has to begin with \"ssh:\""));
         }

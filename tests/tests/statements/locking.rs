@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use agent::audit::record::Act;
 use agent::denial::Code;
-use tests::{Agent, Client, Env, FAILURE, KeyFile, SIGN_RESPONSE, SUCCESS, session_bind, sshsig, string};
+use tests::{
+    Agent, Client, Env, FAILURE, KeyFile, Recipe, SIGN_RESPONSE, SUCCESS, TokenKind, session_bind, sshsig, string,
+};
 
 use crate::{FakeHost, SESSION_BIND, remove};
 
@@ -62,6 +64,27 @@ fn locked_it_lists_nothing_and_takes_bindings() {
     let number = |wanted: fn(&Act) -> bool| acts.iter().filter(|act| wanted(act)).count();
     assert_eq!((number(|act| matches!(act, Act::Lock)), number(|act| matches!(act, Act::Unlock))), (1, 1));
     assert_eq!(agent.audit().refusal_codes(), [Code::Locked, Code::SessionMismatch]);
+}
+
+/// `agent-cli` is no way around it.
+#[test]
+fn locked_it_takes_no_keys_by_its_control_socket() {
+    let env = Env::new();
+    let _token = env.plug(TokenKind::PinOnly.options());
+    let key = env.ssh_keygen(&Recipe::ed25519());
+    let agent = env.agent().start();
+    assert_eq!(agent.connect().ask(&lock(b"password")), [SUCCESS]);
+    let file = env.path("new");
+    let new = file.to_str().unwrap();
+    for arguments in [&["add", key.path().to_str().unwrap()][..], &["add", "--resident"], &["gen-keys", "--file", new]]
+    {
+        let refused = agent.cli(["-S"]).args(arguments).input("\n\n1234\n").run().code(1);
+        assert!(refused.stderr.contains("the agent is locked"), "{arguments:?}: {}", refused.stderr);
+    }
+    assert!(!file.exists(), "no key was made");
+    assert_eq!(agent.connect().ask(&unlock(b"password")), [SUCCESS]);
+    assert_eq!(agent.connect().number_of_keys(), 0);
+    agent.cli(["-S", "add"]).arg(key.path()).run().success();
 }
 
 #[test]
