@@ -8,13 +8,13 @@
 //! | waits for a frame of any length | `tests/protocol.rs`, `a_message_of_256_kib_is_the_longest` |
 //! | ends the connection at an unknown message | `tests/protocol.rs`, `what_can_not_be_parsed_is_a_failure_and_no_more` |
 //! | reads on behind a frame | `wire.rs`, `a_message_ends_where_its_frame_ends` |
-//! | ends when no connection can be accepted | `tests/limits.rs` |
+//! | ends when no connection can be accepted | `tests/limits.rs`, `a_process_that_opens_all_it_can_takes_nothing_from_others` |
 //! | has passwords in its log | `wire.rs`: a password is a secret |
 //! | does not see that a client went away | `tests/waiting.rs`, `a_client_that_goes_away_cancels_the_token` |
 //! | refuses certificates of FIDO keys, and those that are good for ever | `wire/addition/tests.rs` |
 //! | refuses bytes that are not UTF-8 | `wire/addition/tests.rs`, `a_comment_is_any_bytes` |
-//! | refuses session bindings of host certificates | `tests/statements`, `hosts_with_certificates` |
-//! | refuses certificates of smartcards | `tests/statements`, `providers` |
+//! | refuses session bindings of host certificates | `tests/statements/bindings.rs`, `hosts_with_certificates` |
+//! | refuses certificates of smartcards | `tests/statements/additions.rs`, `no_library_is_loaded` |
 //! | passes over reserved fields | `wire/constraints/tests.rs`, `a_destination_is_complete_and_consistent` |
 //! | gives the answer to `query` a length too many | `tests/protocol.rs`, `query_names_the_extensions` |
 //! | misplaces flags and counter of FIDO signatures | `tests/login.rs`: OpenSSH accepts them |
