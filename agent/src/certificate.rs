@@ -105,7 +105,8 @@ pub fn is_certificate(blob: &[u8]) -> bool {
     String::decode(&mut &*blob).is_ok_and(|name| Algorithm::new_certificate(&name).is_ok())
 }
 
-fn key_data(mut blob: &[u8]) -> Option<KeyData> {
+/// The plain public key of a blob that holds one, and nothing else.
+pub(crate) fn key_data(mut blob: &[u8]) -> Option<KeyData> {
     let key = KeyData::decode(&mut blob).ok()?;
     blob.is_empty().then_some(key)
 }

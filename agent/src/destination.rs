@@ -56,7 +56,7 @@ impl Hop {
 pub fn permitted(
     constraints: &[DestinationConstraint],
     bindings: &SessionBindings,
-    user: Option<&str>,
+    user: Option<&[u8]>,
     wall_clock: u64,
 ) -> bool {
     if constraints.is_empty() {
@@ -69,7 +69,7 @@ pub fn permitted(
     let Some(last) = bindings.last() else {
         return user.is_none();
     };
-    let step = |from: Option<&SessionBinding>, to: Option<&SessionBinding>, user: Option<&str>| {
+    let step = |from: Option<&SessionBinding>, to: Option<&SessionBinding>, user: Option<&[u8]>| {
         constraints.iter().any(|constraint| constraint.permits(from, to, user, wall_clock))
     };
     let mut from = None;
@@ -102,7 +102,7 @@ impl DestinationConstraint {
         &self,
         from: Option<&SessionBinding>,
         to: Option<&SessionBinding>,
-        user: Option<&str>,
+        user: Option<&[u8]>,
         wall_clock: u64,
     ) -> bool {
         let from_fits = match (&self.from, from) {

@@ -46,7 +46,7 @@ impl Occasion<'_> {
 
     fn what(&self) -> String {
         match self.payload {
-            Payload::Userauth(login) => format!("Log in as {}", name(&login.user)),
+            Payload::Userauth(login) => format!("Log in as {}", name(&login.user_name())),
             Payload::SshSig { namespace } if namespace == "git" => "Sign a git commit or tag".into(),
             Payload::SshSig { namespace } => format!("Sign a message or file (namespace {})", name(namespace)),
             Payload::Certificate { kind } => format!("Issue a certificate ({})", name(kind)),
@@ -115,7 +115,7 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
         application: identity::application(key).map(bounded),
         meaning: match payload {
             Payload::Userauth(login) => record::Meaning::Login {
-                user: bounded(&login.user),
+                user: bounded(&login.user_name()),
                 host_key: login.host_key.as_deref().map(host_fingerprint),
             },
             Payload::SshSig { namespace } => record::Meaning::Signature { namespace: bounded(namespace) },

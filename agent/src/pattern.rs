@@ -1,19 +1,20 @@
 //! OpenSSH's wildcards (ssh_config(5), PATTERNS): users and hosts of constraints, principals, names in known_hosts.
 
-/// Whether `text` matches `pattern`, in which `*` stands for any number of characters and `?` for one (match.c).
+/// Whether `text` matches `pattern`, in which `*` stands for any number of bytes and `?` for one (match.c). Where a character
+/// is several bytes, so it is to OpenSSH.
 #[must_use]
-pub fn wildcard(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+pub fn wildcard(pattern: impl AsRef<[u8]>, text: impl AsRef<[u8]>) -> bool {
+    let (pattern, text) = (pattern.as_ref(), text.as_ref());
     let (mut p, mut t) = (0, 0);
     // Where the last star stood, and how much of the text it stands for: the only place to come back to.
     let mut star = None;
     loop {
         match (pattern.get(p), text.get(t)) {
-            (Some('*'), _) => {
+            (Some(b'*'), _) => {
                 star = Some((p, t));
                 p += 1;
             }
-            (Some(c), Some(d)) if *c == '?' || c == d => (p, t) = (p + 1, t + 1),
+            (Some(c), Some(d)) if *c == b'?' || c == d => (p, t) = (p + 1, t + 1),
             (None, None) => return true,
             _ => match star {
                 Some((at, swallowed)) if swallowed < text.len() => {
@@ -46,6 +47,8 @@ mod tests {
             ("a*b*c", "a-c-b", false),
             ("abc", "ABC", false),
             ("*?", "", false),
+            ("m?", "mé", false),
+            ("m??", "mé", true),
         ] {
             assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
         }
@@ -55,8 +58,8 @@ mod tests {
     #[test]
     fn stars_cost_no_more_than_their_number() {
         let pattern = "*a".repeat(1000);
-        assert!(!wildcard(&pattern, &"a".repeat(999)));
-        assert!(wildcard(&pattern, &"a".repeat(1000)));
-        assert!(!wildcard(&format!("{pattern}b"), &"a".repeat(5000)));
+        assert!(!wildcard(&pattern, "a".repeat(999)));
+        assert!(wildcard(&pattern, "a".repeat(1000)));
+        assert!(!wildcard(format!("{pattern}b"), "a".repeat(5000)));
     }
 }

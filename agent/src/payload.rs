@@ -1,6 +1,8 @@
 //! What is asked to be signed, read from the bytes themselves: what is found here is *verified*, since the signature
 //! will cover it.
 
+use std::borrow::Cow;
+
 use ssh_encoding::{Decode, Reader};
 
 use crate::certificate::{is_certificate, plain_public_key};
@@ -29,13 +31,21 @@ pub enum Payload {
 pub struct Userauth {
     /// The session this login is for.
     pub session_id: Vec<u8>,
-    /// As whom.
-    pub user: String,
+    /// As whom. It need not be UTF-8; what it is compared with is bytes as well.
+    pub user: Vec<u8>,
     /// The host key the client saw, where the method carries it (`publickey-hostbound-v00@openssh.com`).
     pub host_key: Option<Vec<u8>>,
     /// Whether it shows a certificate of the key that signs, rather than the key. ssh asks so for a CertificateFile whose
     /// key is in the agent without it.
     pub by_certificate: bool,
+}
+
+impl Userauth {
+    /// The user's name for people to read.
+    #[must_use]
+    pub fn user_name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.user)
+    }
 }
 
 const SSH_MSG_USERAUTH_REQUEST: u8 = 50;
@@ -59,7 +69,7 @@ fn userauth(mut data: &[u8], key: &[u8]) -> Option<Userauth> {
     let data = &mut data;
     let session_id = Vec::<u8>::decode(data).ok()?;
     let kind = u8::decode(data).ok()?;
-    let user = text(data)?;
+    let user = c_string(data)?;
     let service = text(data)?;
     let method = text(data)?;
     let signature_follows = u8::decode(data).ok()?;
@@ -122,8 +132,13 @@ fn certificate(data: &[u8]) -> Option<Payload> {
 
 /// A string that people will read. Bytes that are not UTF-8 are shown as such; the signature covers the bytes.
 fn text(data: &mut &[u8]) -> Option<String> {
+    c_string(data).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A name that is one in C as well: sshd reads no further than a NUL, and no program sends one.
+fn c_string(data: &mut &[u8]) -> Option<Vec<u8>> {
     let bytes = Vec::<u8>::decode(data).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    (!bytes.contains(&0)).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -165,8 +180,12 @@ mod tests {
 
     #[test]
     fn a_login_is_read() {
-        let expected =
-            Userauth { session_id: b"session".to_vec(), user: "alice".into(), host_key: None, by_certificate: false };
+        let expected = Userauth {
+            session_id: b"session".to_vec(),
+            user: b"alice".to_vec(),
+            host_key: None,
+            by_certificate: false,
+        };
         assert_eq!(Payload::parse(&bytes(&login()), KEY), Payload::Userauth(expected));
     }
 
@@ -197,9 +216,11 @@ mod tests {
     /// Each change alone makes a login something opaque.
     #[test]
     fn whatever_is_not_exactly_a_login_is_opaque() {
-        let cases: [(&str, usize, Part<'_>); 8] = [
+        let cases: [(&str, usize, Part<'_>); 10] = [
             ("empty session id", 0, Str(b"")),
             ("another message number", 1, Byte(51)),
+            ("a user with a NUL inside", 2, Str(b"alice\0x")),
+            ("a user with a NUL at the end", 2, Str(b"alice\0")),
             ("another service", 3, Str(b"ssh-userauth")),
             ("another method", 4, Str(b"password")),
             ("hostbound without a host key", 4, Str(b"publickey-hostbound-v00@openssh.com")),

@@ -230,7 +230,7 @@ fn destinations(question: &Question<'_>) -> Result<(), Denial> {
             let hostbound = login.host_key.is_some() || question.bindings.iter().count() == 1;
             let to_last = login.session_id == last.session_id
                 && login.host_key.as_ref().is_none_or(|host_key| *host_key == last.host_key);
-            let user = Some(login.user.as_str());
+            let user = Some(login.user.as_slice());
             hostbound && to_last && destination::permitted(constraints, question.bindings, user, question.wall_clock)
         }
         _ => false,

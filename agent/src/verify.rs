@@ -4,8 +4,8 @@
 //! one signature of P-521, which any host that the agent is forwarded to may ask to be verified as often as it likes.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
-    RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, EcdsaVerificationAlgorithm,
+    ParsedPublicKey, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use signature::Verifier;
@@ -15,6 +15,9 @@ use ssh_key::{Algorithm, EcdsaCurve, Mpint, Signature};
 
 /// The length of flags and counter behind a FIDO key's signature (OpenSSH PROTOCOL.u2f).
 const SK_TRAILER: usize = 5;
+
+/// The shortest RSA modulus that OpenSSH reads, in bytes (SSH_RSA_MINIMUM_MODULUS_SIZE).
+const SHORTEST_MODULUS: usize = 128;
 
 /// A signature as SSH encodes it.
 struct Encoded<'a> {
@@ -42,6 +45,23 @@ pub fn verifies(key: &KeyData, message: &[u8], blob: &[u8]) -> bool {
     }
 }
 
+/// Whether signatures can be verified with a key at all, as OpenSSH asks of each key it reads: a point that is on its curve, a
+/// modulus of 1024 bits (sshkey.c, `sshkey_ec_validate_public`; ssh-rsa.c, `check_rsa_length`).
+#[must_use]
+pub fn can_verify(key: &KeyData) -> bool {
+    let is_on = |curve, point: &[u8]| ParsedPublicKey::new(parameters(curve).0, point).is_ok();
+    match key {
+        KeyData::Ecdsa(key) => is_on(key.curve(), key.as_sec1_bytes()),
+        KeyData::SkEcdsaSha2NistP256(key) => is_on(EcdsaCurve::NistP256, key.ec_point().as_bytes()),
+        KeyData::Rsa(key) => {
+            let modulus = key.n.as_positive_bytes();
+            modulus.is_some_and(|n| n.len() >= SHORTEST_MODULUS) && key.e.as_positive_bytes().is_some()
+        }
+        KeyData::Ed25519(_) | KeyData::SkEd25519(_) => true,
+        _ => false,
+    }
+}
+
 impl<'a> Encoded<'a> {
     fn parse(mut blob: &'a [u8]) -> Option<Self> {
         let algorithm = String::decode(&mut blob).ok()?;
@@ -61,11 +81,7 @@ fn rsa(key: &RsaPublicKey, message: &[u8], encoded: &Encoded<'_>) -> Option<()> 
 }
 
 fn ecdsa(key: &EcdsaPublicKey, message: &[u8], encoded: &Encoded<'_>) -> Option<()> {
-    let (algorithm, length) = match key.curve() {
-        EcdsaCurve::NistP256 => (&ECDSA_P256_SHA256_FIXED, 32),
-        EcdsaCurve::NistP384 => (&ECDSA_P384_SHA384_FIXED, 48),
-        EcdsaCurve::NistP521 => (&ECDSA_P521_SHA512_FIXED, 66),
-    };
+    let (algorithm, length) = parameters(key.curve());
     if encoded.algorithm != (Algorithm::Ecdsa { curve: key.curve() }).as_str() {
         return None;
     }
@@ -79,6 +95,15 @@ fn ecdsa(key: &EcdsaPublicKey, message: &[u8], encoded: &Encoded<'_>) -> Option<
         halves.extend_from_slice(bytes);
     }
     UnparsedPublicKey::new(algorithm, key.as_sec1_bytes()).verify(message, &halves).ok().filter(|()| rest.is_empty())
+}
+
+/// The algorithm of a curve, and the length of its integers.
+fn parameters(curve: EcdsaCurve) -> (&'static EcdsaVerificationAlgorithm, usize) {
+    match curve {
+        EcdsaCurve::NistP256 => (&ECDSA_P256_SHA256_FIXED, 32),
+        EcdsaCurve::NistP384 => (&ECDSA_P384_SHA384_FIXED, 48),
+        EcdsaCurve::NistP521 => (&ECDSA_P521_SHA512_FIXED, 66),
+    }
 }
 
 fn of_token(key: &KeyData, message: &[u8], encoded: &Encoded<'_>) -> bool {

@@ -88,6 +88,8 @@ pub(crate) enum WireError {
     Protocol(#[from] ssh_agent_lib::proto::ProtoError),
     #[error("{0} bytes are left over")]
     LeftOver(usize),
+    #[error("a name has a NUL inside")]
+    Nul,
     #[error("constraint {0} is not supported")]
     Constraint(String),
     #[error("keys of type {0} are not supported")]
@@ -202,8 +204,16 @@ pub(crate) fn encode_query_answer(names: &[&str]) -> Result<Vec<u8>, WireError> 
 
 /// A string that need not be UTF-8: names are ASCII, comments are for display.
 fn text(reader: &mut impl Reader) -> Result<String, WireError> {
-    let bytes = Vec::<u8>::decode(reader)?;
+    let bytes = c_string(reader)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A string as `sshbuf_get_cstring` in OpenSSH reads it: a NUL may end it, and is nowhere else. What is a known name there
+/// is one here too, or a session binding, say, could go by unseen.
+fn c_string(reader: &mut impl Reader) -> Result<Vec<u8>, WireError> {
+    let mut bytes = Vec::<u8>::decode(reader)?;
+    bytes.pop_if(|last| *last == 0);
+    if bytes.contains(&0) { Err(WireError::Nul) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -235,6 +245,17 @@ mod tests {
         let frame = [&[LOCK][..], &string(b"caf\xe9")].concat();
         let Ok(Incoming::Lock(password)) = decode(&frame) else { panic!("not a lock") };
         assert_eq!(password.expose_secret(), b"caf\xe9");
+    }
+
+    /// As with ssh-agent, to which `session-bind@openssh.com\0` is a session binding.
+    #[test]
+    fn a_nul_may_end_a_name_and_is_nowhere_in_it() {
+        let named = |name: &[u8]| match decode(&[&[EXTENSION], &string(name)[..]].concat()) {
+            Ok(Incoming::Extension { name, .. }) => Some(name),
+            _ => None,
+        };
+        assert_eq!(named(b"query\0").as_deref(), Some("query"));
+        assert_eq!((named(b"que\0ry"), named(b"query\0\0")), (None, None));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn check(constraints: &[&str], rows: &[(&str, May)]) {
     for (path, may) in rows {
         let bindings = bound(path);
         let listed = permitted(&destinations, &bindings, None, NOW);
-        let signs = permitted(&destinations, &bindings, Some("me"), NOW);
+        let signs = permitted(&destinations, &bindings, Some(b"me"), NOW);
         assert_eq!(listed, *may != Nothing, "{constraints:?}: listed at [{path}]");
         assert_eq!(signs, *may == LogIn, "{constraints:?}: logs in at [{path}]");
     }
@@ -240,6 +240,6 @@ fn certificates_on_the_way() {
 fn a_certificate_expires_while_the_connection_lasts() {
     let (destinations, bindings) = ([constraint("a=@ca")], bound("a:good"));
     for (now, expected) in [(NOW, true), (NOW + HOUR - 1, true), (NOW + HOUR, false), (NOW - HOUR - 1, false)] {
-        assert_eq!(permitted(&destinations, &bindings, Some("me"), now), expected, "{now}");
+        assert_eq!(permitted(&destinations, &bindings, Some(b"me"), now), expected, "{now}");
     }
 }

@@ -49,7 +49,12 @@ fn question<'a>(
 }
 
 fn login(session: &[u8], host_key: Option<Vec<u8>>) -> Payload {
-    Payload::Userauth(Userauth { session_id: session.to_vec(), user: "alice".into(), host_key, by_certificate: false })
+    Payload::Userauth(Userauth {
+        session_id: session.to_vec(),
+        user: b"alice".to_vec(),
+        host_key,
+        by_certificate: false,
+    })
 }
 
 fn decide(payload: &Payload, bindings: &SessionBindings, settings: &Settings) -> Result<Route, Code> {

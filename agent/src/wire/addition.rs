@@ -43,7 +43,7 @@ pub(crate) enum AddedKey {
 impl Addition {
     /// Reads the key and its comment.
     pub(super) fn decode(rest: &mut &[u8]) -> Result<Self, WireError> {
-        let name = text(rest)?;
+        let name = String::decode(rest)?;
         let (algorithm, certificate) = match Algorithm::new_certificate(&name) {
             Ok(algorithm) => {
                 let blob = Vec::<u8>::decode(rest)?;

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use ssh_encoding::Decode;
-use ssh_key::public::KeyData;
 
-use super::{AddedKey, Addition, WireError};
+use super::{AddedKey, Addition, WireError, c_string};
+use crate::certificate::key_data;
 use crate::destination::{DestinationConstraint, Hop, HopKey};
 use crate::prompt::visible;
+use crate::verify::can_verify;
 
 /// SSH_AGENT_CONSTRAIN_LIFETIME.
 const LIFETIME: u8 = 1;
@@ -104,10 +105,9 @@ fn hop(mut hop: &[u8]) -> Result<End, WireError> {
     }
     let mut keys = Vec::new();
     while !rest.is_empty() {
-        let blob = Vec::<u8>::decode(rest)?;
-        let mut blob = blob.as_slice();
-        let key = KeyData::decode(&mut blob)?;
-        all_read(blob)?;
+        // A key that no host can have is a constraint that was damaged on its way.
+        let key = key_data(&Vec::<u8>::decode(rest)?).filter(can_verify);
+        let key = key.ok_or_else(|| WireError::Constraint("restrict-destination with a damaged host key".into()))?;
         keys.push(HopKey { key, is_authority: u8::decode(rest)? != 0 });
     }
     Ok(End { user, hostname, keys })
@@ -129,7 +129,7 @@ fn reserved(rest: &mut &[u8]) -> Result<(), WireError> {
 
 /// Names here are compared, so nothing in them may be replaced.
 fn text(rest: &mut &[u8]) -> Result<String, WireError> {
-    Ok(String::decode(rest)?)
+    String::from_utf8(c_string(rest)?).map_err(|_| ssh_encoding::Error::CharacterEncoding.into())
 }
 
 #[cfg(test)]
