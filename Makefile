@@ -51,6 +51,7 @@ bench: rust test-packages
 # The long versions of what `make test` runs in short.
 soak: export SOAK = 1
 soak: native
+	AGREEMENT_SECONDS=600 AGREEMENT_SEED=$$(date +%s) cargo test -p tests --test agreement -- --nocapture
 
 build: rust build-packages
 	cargo build --release -p agent -p agent-cli

@@ -6,24 +6,34 @@ use std::path::{Path, PathBuf};
 use crate::{Client, Env, KeyFile, PIN, Person, Program, Running};
 
 /// Debian's ssh-agent with its ssh-sk-helper, on the same tokens.
-pub struct Rival<'e> {
-    env: &'e Env,
+pub struct Rival {
+    env: Env,
     process: Running,
-    _person: Person,
+    _person: Option<Person>,
     socket: PathBuf,
 }
 
-impl<'e> Rival<'e> {
+impl Rival {
     /// Starts it, and waits until it serves. Its person types the PIN at once.
     #[must_use]
-    pub fn start(env: &'e Env) -> Self {
+    pub fn start(env: &Env) -> Self {
         Self::asking(env, env.person_who_types(PIN))
     }
 
-    /// Starts it with another person, and waits until it serves. It is a copy: the installed one has a setgid bit, for
-    /// which the preload library is ignored.
+    /// Starts it with another person, and waits until it serves.
     #[must_use]
-    pub fn asking(env: &'e Env, person: Person) -> Self {
+    pub fn asking(env: &Env, person: Person) -> Self {
+        Self::with(env, Some(person))
+    }
+
+    /// Starts it with nobody to ask, and waits until it serves.
+    #[must_use]
+    pub fn alone(env: &Env) -> Self {
+        Self::with(env, None)
+    }
+
+    /// It is a copy: the installed one has a setgid bit, for which the preload library is ignored.
+    fn with(env: &Env, person: Option<Person>) -> Self {
         let program = env.path("ssh-agent");
         if !program.exists() {
             // By a process of its own: a file that this one has open for writing can't be started by any other thread's child.
@@ -34,10 +44,12 @@ impl<'e> Rival<'e> {
         let _ = fs::remove_file(&socket);
         let mut command = env.command(Path::new(&program));
         command.envs(env.bus().environment()).args(["-D", "-a"]).arg(&socket);
-        person.answer_for(&mut command);
+        if let Some(person) = &person {
+            person.answer_for(&mut command);
+        }
         let process = Program::new(command).start();
         process.stdout().wait_for("SSH_AUTH_SOCK=");
-        Self { env, process, _person: person, socket }
+        Self { env: env.clone(), process, _person: person, socket }
     }
 
     /// `ssh-add FILE`.

@@ -19,15 +19,15 @@ const RIVALS_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Target<'e> {
     env: &'e Env,
     keys: &'e Keys,
-    agent: Either<'e>,
+    agent: Either,
     socket: PathBuf,
     /// The answer to a list of its keys, before anything happened.
     list: Vec<u8>,
 }
 
-enum Either<'e> {
+enum Either {
     Ours(Agent),
-    Rival(Rival<'e>),
+    Rival(Rival),
 }
 
 impl<'e> Target<'e> {
@@ -47,7 +47,7 @@ impl<'e> Target<'e> {
         Self::ready(env, keys, Either::Rival(rival), socket)
     }
 
-    fn ready(env: &'e Env, keys: &'e Keys, agent: Either<'e>, socket: PathBuf) -> Self {
+    fn ready(env: &'e Env, keys: &'e Keys, agent: Either, socket: PathBuf) -> Self {
         let mut target = Self { env, keys, agent, socket, list: Vec::new() };
         let mut line = target.connect().expect("it serves");
         keys.add_to(&mut line).unwrap_or_else(|error| panic!("{}: {error}", target.socket.display()));
