@@ -39,8 +39,8 @@ impl Control {
         })?;
         eprintln!(
             "agent-cli: {} is no agent of this kind, so the default one is asked ({})",
-            crate::output::safe(&paths.socket.display().to_string()),
-            crate::output::safe(&default.socket.display().to_string()),
+            crate::safe::safe(&paths.socket.display().to_string()),
+            crate::safe::safe(&default.socket.display().to_string()),
         );
         Self::greet(stream)
     }

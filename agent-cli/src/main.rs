@@ -12,6 +12,7 @@ mod new_key;
 mod output;
 mod problem;
 mod public_key;
+mod safe;
 mod signals;
 mod terminal;
 

@@ -2,19 +2,13 @@
 
 use std::io::{ErrorKind, Write};
 
-use agent::prompt::visible;
 use serde::Serialize;
 
 use crate::problem::Problem;
+use crate::safe::safe;
 
 /// The version of all JSON this program prints.
 const JSON_VERSION: u32 = 1;
-
-/// Text from the agent, a token or a file, made fit for a terminal. `visible` cuts what is longer than a name, so it is
-/// given a word at a time: a prompt's line is never cut.
-pub(crate) fn safe(text: &str) -> String {
-    text.split(' ').map(visible).collect::<Vec<_>>().join(" ")
-}
 
 /// Prints a line. A reader that has seen enough (`| head`) is no problem.
 pub(crate) fn print(line: &str) -> Result<(), Problem> {
@@ -67,13 +61,6 @@ pub(crate) fn aligned<'a>(indent: &str, rows: impl IntoIterator<Item = (&'a str,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_is_cut_and_nothing_deceives() {
-        let long = "word ".repeat(100);
-        assert_eq!(safe(&long), long);
-        assert_eq!(safe("a \u{1b}[2J  b"), "a \\u{1b}[2J  b");
-    }
 
     #[test]
     fn json_has_its_version_and_keeps_every_character() {

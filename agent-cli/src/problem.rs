@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use agent::denial::{Code, Denial};
 
-use crate::output::safe;
+use crate::safe::safe;
 
 /// The exit code for wrong usage (EX_USAGE of sysexits.h).
 pub(crate) const USAGE: u8 = 64;

@@ -13,8 +13,8 @@ use rustix::termios::{
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::output::safe;
 use crate::problem::Problem;
+use crate::safe::safe;
 use crate::signals::Signals;
 
 /// The longest answer that is read, in bytes: what a terminal takes for one line.

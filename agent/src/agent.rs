@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use crate::audit::AuditLog;
 use crate::audit::record::RequestId;
 use crate::keystore::{Keystore, KeystoreError};
+use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::offer;
 use crate::policy;
@@ -46,23 +47,6 @@ pub struct Agent {
     /// One conversation with the tokens at a time: a token mixes up the answers of two.
     pub tokens: Mutex<()>,
     requests: AtomicU64,
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// A prompt.
-    pub prompt: Duration,
-    /// A touch. The token and its library give up by themselves at about 45 s, in confusing ways, so this is less.
-    pub touch: Duration,
-    /// A request in all, the wait for others included. sshd gives a login 120 s (LoginGraceTime).
-    pub request: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { prompt: Duration::from_secs(60), touch: Duration::from_secs(40), request: Duration::from_secs(110) }
-    }
 }
 
 impl Agent {

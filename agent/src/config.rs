@@ -11,7 +11,7 @@ use listenfd::ListenFd;
 use serde::Deserialize;
 use ssh_key::sha2::{Digest, Sha256};
 
-use crate::agent::Limits;
+use crate::limits::Limits;
 use crate::offer::HostRule;
 use crate::policy::{self, Rule};
 

@@ -22,6 +22,7 @@ pub mod identity;
 pub mod instance;
 pub mod keystore;
 pub mod known_hosts;
+pub mod limits;
 pub mod listener;
 mod lock;
 pub mod logging;

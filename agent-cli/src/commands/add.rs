@@ -8,8 +8,8 @@ use secrecy::SecretString;
 
 use crate::control::{Control, find, unexpected};
 use crate::conversation::Conversation;
-use crate::output::safe;
 use crate::problem::Problem;
+use crate::safe::safe;
 use crate::terminal::Terminal;
 
 /// The names of OpenSSH's key files that are on a token.

@@ -14,8 +14,9 @@ use crate::control::{Control, find, unexpected};
 use crate::conversation::Conversation;
 use crate::key_file::{Place, WriteError};
 use crate::new_key::{KeyFiles, key_files};
-use crate::output::{print, safe};
+use crate::output::print;
 use crate::problem::Problem;
+use crate::safe::safe;
 use crate::terminal::Terminal;
 
 /// The key to make.

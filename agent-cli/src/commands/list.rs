@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::agent_socket::{AgentSocket, Held};
-use crate::output::{print, print_json, safe};
+use crate::output::{print, print_json};
 use crate::problem::Problem;
+use crate::safe::safe;
 
 /// What to list.
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 use crate::agent_socket::AgentSocket;
-use crate::output::safe;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
+use crate::safe::safe;
 
 /// What to remove.
 #[derive(Debug, clap::Args)]

@@ -7,8 +7,9 @@ use agent::token::protocol::{Bytes, State};
 use serde::Serialize;
 
 use crate::control::{Control, unexpected};
-use crate::output::{aligned, print, print_json, safe};
+use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
+use crate::safe::safe;
 
 /// What to show.
 #[derive(Debug, clap::Args)]
