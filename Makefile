@@ -35,7 +35,7 @@ native: rust test-packages
 	cargo test --workspace
 
 openssh-suite: rust test-packages
-	cargo build -p agent
+	cargo build --workspace
 	tests/openssh/run-suite
 
 vm: rust test-packages
