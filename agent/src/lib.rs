@@ -6,6 +6,8 @@
 
 mod admission;
 pub mod agent;
+#[cfg(test)]
+mod any_bytes;
 pub mod assertion;
 pub mod audit;
 pub mod certificate;
