@@ -20,10 +20,6 @@ const MOST_PRINCIPALS: usize = 256;
 pub struct Certificate {
     /// The certified key.
     pub public_key: KeyData,
-    /// The number its authority gave it.
-    pub serial: u64,
-    /// The name its authority gave it.
-    pub key_id: String,
     /// The authority's key.
     pub authority: KeyData,
     kind: u32,
@@ -39,9 +35,9 @@ impl Certificate {
     pub fn parse(blob: &[u8]) -> Option<Self> {
         let mut rest = blob;
         let (_, public_key) = certified_key(&mut rest)?;
-        let serial = u64::decode(&mut rest).ok()?;
+        let _serial = u64::decode(&mut rest).ok()?;
         let kind = u32::decode(&mut rest).ok()?;
-        let key_id = String::from_utf8_lossy(&Vec::<u8>::decode(&mut rest).ok()?).into_owned();
+        let _key_id = Vec::<u8>::decode(&mut rest).ok()?;
         let principals = strings(&Vec::<u8>::decode(&mut rest).ok()?)?;
         let valid_after = u64::decode(&mut rest).ok()?;
         let valid_before = u64::decode(&mut rest).ok()?;
@@ -60,8 +56,6 @@ impl Certificate {
         let has_critical_options = !critical_options.is_empty();
         good.then_some(Self {
             public_key,
-            serial,
-            key_id,
             authority,
             kind,
             principals,

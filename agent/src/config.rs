@@ -11,6 +11,7 @@ use listenfd::ListenFd;
 use serde::Deserialize;
 use ssh_key::sha2::{Digest, Sha256};
 
+use crate::identity::parse_fingerprint;
 use crate::limits::Limits;
 use crate::offer::HostRule;
 use crate::policy::{self, Rule};
@@ -110,6 +111,14 @@ impl Config {
             if seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
                 bail!("{}: limits.{name} has to be between 1 and {most}", path.display());
             }
+        }
+        // One that is no fingerprint would restrict no key, and nobody would know.
+        if let Some(key) = config.keys.iter().find(|key| parse_fingerprint(&key.fingerprint).is_none()) {
+            bail!(
+                "{}: [[key]] fingerprint = {:?} is none: give it as `ssh-keygen -l` prints it, SHA256:…",
+                path.display(),
+                key.fingerprint
+            );
         }
         Ok(config)
     }
@@ -341,6 +350,9 @@ mod tests {
             ("[[host]]\nname = \"device\"\noffer = [\"work\"]\n[[host]]\nname = \"*\"\noffer = []\n", true),
             ("[host]\nname = \"device\"\noffer = [\"work\"]\n", false),
             ("[[upstream]]\nsocket = \"/run/other\"\n[[upstream]]\nsocket = \"~/another\"\n", true),
+            ("[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nca = true\n", true),
+            ("[[key]]\nfingerprint = \"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nca = true\n", false),
+            ("[[key]]\nfingerprint = \"MD5:d4:1d:8c:d9:8f:00:b2:04:e9:80:09:98:ec:f8:42:7e\"\nca = true\n", false),
             ("[[upstream]]\n", false),
             ("[[upstream]]\nsocket = \"/run/other\"\nkeys = 2\n", false),
         ] {

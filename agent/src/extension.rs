@@ -17,12 +17,25 @@ const SUCCESS: u8 = 6;
 /// SSH_AGENT_EXTENSION_FAILURE.
 const EXTENSION_FAILURE: u8 = 28;
 
+/// What a client has said of its connection.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// Which SSH sessions it serves.
+    pub(crate) bindings: SessionBindings,
+    /// Whether it is another agent's, which wants no keys of our upstreams.
+    pub(crate) own_keys_only: bool,
+}
+
 /// Serves an extension request and gives the answer's bytes. An unknown extension fails like a known one
 /// (PROTOCOL.agent), since a client can't act on the difference. A locked agent takes bindings still, since connections that
 /// are made meanwhile outlast the lock (ssh-agent.c, `process_extension`).
-pub(crate) fn serve(name: &str, body: &[u8], bindings: &mut SessionBindings, locked: bool) -> Vec<u8> {
+pub(crate) fn serve(name: &str, body: &[u8], connection: &mut Connection, locked: bool) -> Vec<u8> {
     let answer = match name {
-        SESSION_BIND => bind(body, bindings),
+        SESSION_BIND => bind(body, &mut connection.bindings),
+        OWN_KEYS_ONLY => {
+            connection.own_keys_only = true;
+            Some(vec![SUCCESS])
+        }
         _ if locked => Some(vec![FAILURE]),
         QUERY if body.is_empty() => wire::encode_query_answer(&[QUERY, SESSION_BIND, OWN_KEYS_ONLY]).ok(),
         _ => None,
@@ -59,12 +72,13 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_malformed_fails_as_an_extension() {
-        let mut bindings = SessionBindings::default();
+        let mut connection = Connection::default();
         for (name, body) in [("no-such@example.com", &b""[..]), (QUERY, b"x"), (SESSION_BIND, b"rubbish")] {
-            assert_eq!(serve(name, body, &mut bindings, false), [EXTENSION_FAILURE], "{name}");
+            assert_eq!(serve(name, body, &mut connection, false), [EXTENSION_FAILURE], "{name}");
         }
-        assert!(bindings.attempt_failed());
+        assert!(connection.bindings.attempt_failed());
     }
+
     /// Connections that are made while it is locked outlast the lock (ssh-agent.c, `process_extension`).
     #[test]
     fn a_locked_agent_takes_bindings_and_nothing_else() {
@@ -78,13 +92,17 @@ mod tests {
         let key = host.public_key().to_bytes().unwrap();
         let good = [string(&key), string(b"session"), string(&signature), vec![0]].concat();
         for (locked, query) in [(false, 29), (true, FAILURE)] {
-            let mut bindings = SessionBindings::default();
-            assert_eq!(serve(QUERY, b"", &mut bindings, locked)[0], query, "locked: {locked}");
+            let mut connection = Connection::default();
+            assert_eq!(serve(QUERY, b"", &mut connection, locked)[0], query, "locked: {locked}");
             let unknown = if locked { FAILURE } else { EXTENSION_FAILURE };
-            assert_eq!(serve("no-such@example.com", b"", &mut bindings, locked), [unknown], "locked: {locked}");
-            assert_eq!(serve(SESSION_BIND, b"rubbish", &mut bindings, locked), [EXTENSION_FAILURE], "locked: {locked}");
-            assert_eq!(serve(SESSION_BIND, &good, &mut bindings, locked), [SUCCESS], "locked: {locked}");
-            assert!(bindings.last().is_some_and(|binding| binding.session_id == b"session"));
+            assert_eq!(serve("no-such@example.com", b"", &mut connection, locked), [unknown], "locked: {locked}");
+            assert_eq!(
+                serve(SESSION_BIND, b"rubbish", &mut connection, locked),
+                [EXTENSION_FAILURE],
+                "locked: {locked}"
+            );
+            assert_eq!(serve(SESSION_BIND, &good, &mut connection, locked), [SUCCESS], "locked: {locked}");
+            assert!(connection.bindings.last().is_some_and(|binding| binding.session_id == b"session"));
         }
     }
 }

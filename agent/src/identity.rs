@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use ssh_key::public::KeyData;
+use ssh_key::{Fingerprint, HashAlg};
 
 use crate::constraint::Constraints;
 use crate::destination::DestinationConstraint;
@@ -137,10 +138,16 @@ pub fn key_blob(key: &KeyData) -> Vec<u8> {
     blob
 }
 
+/// A SHA-256 fingerprint, as OpenSSH prints it: others are of keys too, and would never be found equal to one.
+#[must_use]
+pub fn parse_fingerprint(text: &str) -> Option<Fingerprint> {
+    text.parse().ok().filter(|fingerprint: &Fingerprint| fingerprint.algorithm() == HashAlg::Sha256)
+}
+
 /// The SHA-256 fingerprint, as OpenSSH prints it.
 #[must_use]
 pub fn fingerprint(key: &KeyData) -> String {
-    key.fingerprint(ssh_key::HashAlg::Sha256).to_string()
+    key.fingerprint(HashAlg::Sha256).to_string()
 }
 
 #[cfg(test)]

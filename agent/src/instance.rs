@@ -121,6 +121,7 @@ impl Instance {
             tokio::select! {
                 () = self.end.come() => stop.cancel(),
                 () = drop_keys => {}
+                () = self.agent.keystore.forget_expired(since_boot) => {}
             }
         };
         tokio::join!(serve_agent, serve_control, signalled);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::identity::{Holder, Identity, fingerprint};
 use file::KeyFileError;
@@ -27,10 +28,15 @@ const LIST_HEADER: usize = 5;
 /// to 256 KiB, which nobody should be able to fill the memory with.
 const MOST_MEMORY: usize = 4 * 1024 * 1024;
 
+/// How long a lifetime may be over before it is noticed, where the machine was suspended.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
 /// All identities, in the order in which they were added.
 #[derive(Debug)]
 pub struct Keystore {
     held: Mutex<Arc<Identities>>,
+    /// Notified of each change, for [`Self::forget_expired`].
+    changed: Notify,
     kept: KeptKeys,
 }
 
@@ -117,7 +123,7 @@ impl Keystore {
                 Err(error) => tracing::warn!(%path, %error, "a kept key can't be read"),
             }
         }
-        Ok(Self { held: Mutex::new(Arc::new(Identities::new(identities))), kept })
+        Ok(Self { held: Mutex::new(Arc::new(Identities::new(identities))), changed: Notify::new(), kept })
     }
 
     /// The identities that are good at `now`, a time since boot. Those whose lifetime is over are forgotten.
@@ -131,10 +137,29 @@ impl Keystore {
         Arc::clone(&held)
     }
 
-    /// The identity that clients name by `blob`.
+    /// The identity that clients name by `blob`, if it is good at `now`, a time since boot.
     #[must_use]
-    pub fn find(&self, blob: &[u8]) -> Option<Arc<Identity>> {
-        self.held().list.iter().find(|identity| identity.blob == blob).cloned()
+    pub fn find(&self, blob: &[u8], now: Duration) -> Option<Arc<Identity>> {
+        self.list(now).list.iter().find(|identity| identity.blob == blob).cloned()
+    }
+
+    /// Forgets each identity when its time is over, whether or not anybody asks for it then. `clock` gives the time since
+    /// boot. Never ends.
+    pub async fn forget_expired(&self, clock: impl Fn() -> Duration) {
+        loop {
+            let next = self.list(clock()).next_expiry;
+            let sleep = async {
+                match next {
+                    // Time in which the machine is suspended counts for a lifetime, and not for a sleep.
+                    Some(expiry) => tokio::time::sleep(expiry.saturating_sub(clock()).min(LONGEST_SLEEP)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                () = self.changed.notified() => {}
+            }
+        }
     }
 
     /// Whether there is room for an identity at `now`, a time since boot, in place of the one with the same key.
@@ -177,7 +202,7 @@ impl Keystore {
     /// # Errors
     /// When the list of kept keys can't be written.
     pub fn remove(&self, blob: &[u8]) -> Result<bool, KeystoreError> {
-        let Some(identity) = self.find(blob) else {
+        let Some(identity) = self.held().list.iter().find(|identity| identity.blob == blob).cloned() else {
             return Ok(false);
         };
         self.change(|identities| identities.retain(|identity| identity.blob != blob));
@@ -221,9 +246,53 @@ impl Keystore {
         let mut list = held.list.clone();
         change(&mut list);
         *held = Arc::new(Identities::new(list));
+        self.changed.notify_one();
     }
 
     fn held(&self) -> MutexGuard<'_, Arc<Identities>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::since_boot;
+    use crate::constraint::Constraints;
+    use crate::software_key::SoftwareKey;
+
+    #[test]
+    fn a_key_is_forgotten_when_its_time_is_over_though_nobody_asks() {
+        let folder = tempfile::tempdir().unwrap();
+        let keystore = Keystore::open(folder.path()).unwrap();
+        let pair = ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]);
+        let public_key = ssh_key::public::KeyData::Ed25519(pair.public);
+        let key = SoftwareKey::ed25519(&[7; 32], &pair.public.0).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let added = async {
+                // Only once the other waits: it has to notice what is added later.
+                tokio::task::yield_now().await;
+                let expires_at = Some(since_boot() + Duration::from_millis(20));
+                let identity = Identity {
+                    blob: crate::identity::key_blob(&public_key),
+                    public_key,
+                    comment: String::new(),
+                    holder: Holder::Software(key),
+                    constraints: Constraints { expires_at, ..Constraints::default() },
+                };
+                keystore.add(identity, None).unwrap();
+                let held = Arc::downgrade(&keystore.held().list[0]);
+                while held.upgrade().is_some() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                () = added => {}
+                () = keystore.forget_expired(since_boot) => panic!("it never ends"),
+                () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the key is still there"),
+            }
+        });
+        assert!(keystore.held().list.is_empty());
     }
 }

@@ -7,6 +7,8 @@ use aws_lc_rs::constant_time;
 use ssh_key::rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
+use crate::denial::{Code, Denial};
+
 /// Rounds of key derivation: what ssh-agent takes. The password is for minutes, and its hash never leaves this memory.
 const ROUNDS: u32 = 1;
 
@@ -41,6 +43,14 @@ pub enum LockError {
     /// The password is not the one it was locked with. Whoever gave it has to wait this long for the answer.
     #[error("the password is wrong")]
     Wrong(Duration),
+}
+
+impl LockError {
+    /// The refusal for whoever asked.
+    pub(crate) fn denial(&self) -> Denial {
+        let code = if matches!(self, Self::Wrong(_)) { Code::Locked } else { Code::LockUnchanged };
+        Denial::new(code, self.to_string())
+    }
 }
 
 impl Lock {

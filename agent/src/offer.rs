@@ -12,6 +12,7 @@ use ssh_key::{Fingerprint, HashAlg};
 pub use rules::Rules;
 
 use crate::certificate::plain_public_key;
+use crate::identity::parse_fingerprint;
 use crate::known_hosts::{self, Known};
 
 /// What fingerprints begin with.
@@ -94,8 +95,7 @@ impl TryFrom<Entry> for HostRule {
 }
 
 fn fingerprint(place: &'static str, text: String) -> Result<Fingerprint, RuleError> {
-    let parsed = text.starts_with(FINGERPRINT).then(|| text.parse().ok()).flatten();
-    parsed.ok_or(RuleError::Fingerprint(place, text))
+    parse_fingerprint(&text).ok_or(RuleError::Fingerprint(place, text))
 }
 
 impl HostRule {

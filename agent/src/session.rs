@@ -14,16 +14,15 @@ use crate::audit::record::Act;
 use crate::certificate::plain_public_key;
 use crate::constraint::Constraints;
 use crate::denial::{Code, Denial};
-use crate::extension;
+use crate::extension::{self, Connection};
 use crate::identity::{self, Holder, Identity};
 use crate::keystore::{Identities, Keystore, KeystoreError, file};
 use crate::lock::LockError;
 use crate::peer::Peer;
 use crate::policy::{self, Rule};
 use crate::process_table;
-use crate::session_binding::SessionBindings;
 use crate::sign;
-use crate::upstream::{self, OWN_KEYS_ONLY, OfferedKey};
+use crate::upstream::{self, OfferedKey};
 use crate::wire::{self, AddedKey, Addition, Incoming};
 
 /// The most refusals of a connection. Each leaves a record, and a stranger must not fill the disk with them; ssh tries each
@@ -34,12 +33,10 @@ const MOST_REFUSALS: u32 = 64;
 pub(crate) struct Session {
     agent: Arc<Agent>,
     peer: Peer,
-    bindings: SessionBindings,
+    connection: Connection,
     turn: Turn,
     client: CancellationToken,
     refused: u32,
-    /// Another agent asks, as its upstream.
-    own_keys_only: bool,
 }
 
 /// The request was refused: SSH_AGENT_FAILURE. It carries no reason: that is on record, and among the agent's messages.
@@ -48,7 +45,7 @@ struct Failure;
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, turn: Turn, client: CancellationToken) -> Self {
-        Self { agent, peer, bindings: SessionBindings::default(), turn, client, refused: 0, own_keys_only: false }
+        Self { agent, peer, connection: Connection::default(), turn, client, refused: 0 }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
@@ -66,14 +63,10 @@ impl Session {
                 Ok(signature) => signature.into(),
                 Err(Failure) => status(Err(Failure)),
             },
-            Incoming::Extension { name, .. } if name == OWN_KEYS_ONLY => {
-                self.own_keys_only = true;
-                status(Ok(()))
-            }
             Incoming::Extension { name, body } => {
                 // A host's signature may take milliseconds to verify.
                 let _turn = self.turn.take().await;
-                extension::serve(&name, &body, &mut self.bindings, self.agent.lock.is_locked()).into()
+                extension::serve(&name, &body, &mut self.connection, self.agent.lock.is_locked()).into()
             }
             Incoming::Add => status(self.add(frame).await),
             Incoming::Remove(blob) => status(self.remove(blob).await),
@@ -85,7 +78,8 @@ impl Session {
     }
 
     async fn list(&self) -> Bytes {
-        let (rule, offered) = tokio::join!(self.agent.offers.holding(&self.bindings), self.offered_upstream());
+        let (rule, offered) =
+            tokio::join!(self.agent.offers.holding(&self.connection.bindings), self.offered_upstream());
         // Both may have taken a while: what is ours is looked at now.
         if self.agent.lock.is_locked() {
             return encode_list(std::iter::empty());
@@ -95,7 +89,7 @@ impl Session {
             return identities.encoded(|all: &Identities| encode_list(all.iter().map(named)));
         }
         let now = wall_clock();
-        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.bindings, now));
+        let visible = identities.iter().filter(|identity| policy::visible(identity, &self.connection.bindings, now));
         let visible: Vec<_> = visible.map(named).collect();
         // One that is ours and hidden stays hidden.
         let ours: HashSet<_> = identities.iter().map(|identity| identity.blob.as_slice()).collect();
@@ -109,13 +103,13 @@ impl Session {
 
     /// The keys of the other agents behind this one, where they are wanted and may be shown.
     async fn offered_upstream(&self) -> Vec<OfferedKey> {
-        if self.own_keys_only || self.agent.upstreams.is_empty() || self.agent.lock.is_locked() {
+        if self.connection.own_keys_only || self.agent.upstreams.is_empty() || self.agent.lock.is_locked() {
             return Vec::new();
         }
         let listing = async {
             // A process that asks without end must not keep the other agents from answering others.
             let _turn = self.turn.take().await;
-            self.agent.upstreams.list(&self.bindings).await
+            self.agent.upstreams.list(&self.connection.bindings).await
         };
         let keys = tokio::select! {
             keys = listing => keys,
@@ -136,10 +130,10 @@ impl Session {
             key_blob: request.key_blob,
             data: request.data,
             flags: request.flags,
-            bindings: self.bindings.clone(),
+            bindings: self.connection.bindings.clone(),
             peer: self.peer.clone(),
             turn: self.turn.clone(),
-            own_keys_only: self.own_keys_only,
+            own_keys_only: self.connection.own_keys_only,
         };
         match sign::sign(&self.agent, &request, &self.client).await {
             Ok(signature) => wire::encode_signature(&signature).map_err(|_| Failure),
@@ -212,13 +206,15 @@ impl Session {
 
     async fn remove(&mut self, blob: Vec<u8>) -> Result<(), Failure> {
         self.may_manage("remove").await?;
-        let Some(identity) = self.agent.keystore.find(&blob) else {
-            if !self.agent.upstreams.is_empty() {
-                tracing::warn!(
-                    "remove refused: the key is not held here. Where an upstream agent has it, remove it there."
-                );
-            }
-            return Err(Failure);
+        let Some(identity) = self.agent.keystore.find(&blob, since_boot()) else {
+            let denial = match self.agent.upstreams.is_empty() {
+                true => Denial::plain(Code::UnknownKey),
+                false => Denial::new(
+                    Code::UnknownKey,
+                    "the key is not held here; where an upstream agent has it, remove it there",
+                ),
+            };
+            return Err(self.refuse("remove", denial).await);
         };
         self.may_touch("remove", &blob).await?;
         self.record(Act::Remove { key: identity::fingerprint(&identity.public_key) }).await?;
@@ -236,33 +232,36 @@ impl Session {
     async fn lock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
         self.may_manage("lock").await?;
         if password.expose_secret().is_empty() {
-            return Err(Failure);
+            return Err(self.refuse("lock", LockError::Empty.denial()).await);
         }
         let lock = Arc::clone(&self.agent.lock);
         self.record(Act::Lock).await?;
         let locking = self.turn.work(move || lock.lock(password.expose_secret())).await;
-        locking.is_ok_and(|locked| locked.is_ok()).then_some(()).ok_or(Failure)
+        match locking.unwrap_or(Err(LockError::NoChange)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refuse("lock", error.denial()).await),
+        }
     }
 
     async fn unlock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
-        if let Err(denial) = policy::may_manage(&self.bindings, &self.agent.settings) {
+        if let Err(denial) = policy::may_manage(&self.connection.bindings, &self.agent.settings) {
             return Err(self.refuse("unlock", denial).await);
         }
         let lock = Arc::clone(&self.agent.lock);
         let unlocking = self.turn.work(move || lock.unlock(password.expose_secret())).await;
         match unlocking.unwrap_or(Err(LockError::NoChange)) {
             Ok(()) => self.record(Act::Unlock).await,
-            Err(LockError::Wrong(delay)) => {
-                let failure =
-                    self.refuse("unlock", Denial::new(Code::Locked, LockError::Wrong(delay).to_string())).await;
-                // It is this caller's answer that waits, and nobody else's.
-                tokio::select! {
-                    () = tokio::time::sleep(delay) => {}
-                    () = self.client.cancelled() => {}
+            Err(error) => {
+                let failure = self.refuse("unlock", error.denial()).await;
+                if let LockError::Wrong(delay) = error {
+                    // It is this caller's answer that waits, and nobody else's.
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = self.client.cancelled() => {}
+                    }
                 }
                 Err(failure)
             }
-            Err(LockError::Empty | LockError::NoChange) => Err(Failure),
         }
     }
 
@@ -275,7 +274,7 @@ impl Session {
 
     /// Whether keys may be changed over this connection, now.
     async fn may_manage(&mut self, request: &str) -> Result<(), Failure> {
-        let denial = match policy::may_manage(&self.bindings, &self.agent.settings) {
+        let denial = match policy::may_manage(&self.connection.bindings, &self.agent.settings) {
             Err(denial) => denial,
             Ok(()) if self.agent.lock.is_locked() => Denial::plain(Code::Locked),
             Ok(()) => return Ok(()),
@@ -285,8 +284,8 @@ impl Session {
 
     /// Whether the identity, if it is held already, may be replaced or removed over this connection.
     async fn may_touch(&mut self, request: &str, blob: &[u8]) -> Result<(), Failure> {
-        let held = self.agent.keystore.find(blob);
-        if held.is_none_or(|held| policy::visible(&held, &self.bindings, wall_clock())) {
+        let held = self.agent.keystore.find(blob, since_boot());
+        if held.is_none_or(|held| policy::visible(&held, &self.connection.bindings, wall_clock())) {
             return Ok(());
         }
         Err(self.refuse(request, Denial::plain(Code::DestinationNotPermitted)).await)

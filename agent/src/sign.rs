@@ -99,7 +99,7 @@ impl Signing<'_> {
     }
 
     fn held(&self) -> Option<Arc<Identity>> {
-        self.agent.keystore.find(&self.request.key_blob)
+        self.agent.keystore.find(&self.request.key_blob, since_boot())
     }
 
     /// A key that was removed or replaced in the meantime, perhaps by one with more constraints, signs nothing.

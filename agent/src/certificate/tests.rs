@@ -21,7 +21,6 @@ fn keys_of_every_type_are_certified() {
         let blob = made(name);
         let certificate = Certificate::parse(&blob).expect(name);
         assert_eq!(certificate.public_key.algorithm().as_str(), algorithm);
-        assert_eq!((certificate.key_id.as_str(), certificate.serial), (name, 7));
         assert_eq!(certificate.authority.algorithm().as_str(), "ssh-ed25519");
         assert!(is_certificate(&blob), "{name}");
         let plain = crate::identity::key_blob(&certificate.public_key);

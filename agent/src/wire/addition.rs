@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{WireError, text};
 use crate::certificate::Certificate;
 use crate::destination::DestinationConstraint;
-use crate::identity::{Credential, KeyHandle, SkFlags};
+use crate::identity::{Credential, KeyHandle, SkFlags, key_blob};
 use crate::prompt::visible;
 use crate::software_key::{RsaParts, SoftwareKey, SoftwareKeyError};
 
@@ -61,11 +61,9 @@ impl Addition {
         if certified.is_some_and(|key| *key != public_key) {
             return Err(WireError::Certificate);
         }
-        let blob = certificate.map_or_else(|| crate::identity::key_blob(&public_key), |(blob, _)| blob);
+        let blob = certificate.map_or_else(|| key_blob(&public_key), |(blob, _)| blob);
         let comment = text(rest)?.chars().take(LONGEST_COMMENT).collect();
-        let unconstrained = (None, None, None);
-        let (lifetime, destinations, provider) = unconstrained;
-        Ok(Self { blob, public_key, key, comment, confirm: false, lifetime, destinations, provider })
+        Ok(Self { blob, public_key, key, comment, confirm: false, lifetime: None, destinations: None, provider: None })
     }
 }
 
