@@ -97,10 +97,22 @@ const HOST_CERTIFICATE: u32 = 2;
 pub(crate) struct Cast {
     keys: BTreeMap<Key, Secret>,
     holders: BTreeMap<Holder, Secret>,
-    identities: BTreeMap<Identity, Vec<u8>>,
-    host_keys: BTreeMap<HostKey, Vec<u8>>,
+    identities: BTreeMap<Identity, Public>,
+    host_keys: BTreeMap<HostKey, Public>,
     /// What hosts have signed already: RSA takes its time.
     signatures: Mutex<Signatures>,
+}
+
+/// A public key or a certificate, as it is encoded.
+struct Public {
+    parts: Vec<Part>,
+    bytes: Vec<u8>,
+}
+
+impl From<Vec<Part>> for Public {
+    fn from(parts: Vec<Part>) -> Self {
+        Self { bytes: bytes(&parts), parts }
+    }
 }
 
 /// By whom, over what, and the signature.
@@ -143,22 +155,22 @@ impl Cast {
             let secret = &cast.keys[&key];
             let facts = Facts::good(Holder::Authority, false, vec!["me"]);
             let certificate = cast.certificate(secret, &facts);
-            cast.identities.insert(Identity { key, certified: false }, secret.blob());
-            cast.identities.insert(Identity { key, certified: true }, certificate);
+            cast.identities.insert(Identity { key, certified: false }, secret.public().into());
+            cast.identities.insert(Identity { key, certified: true }, certificate.into());
         }
         for holder in HOLDERS {
             let secret = &cast.holders[&holder];
-            cast.host_keys.insert(HostKey::Plain(holder), secret.blob());
+            cast.host_keys.insert(HostKey::Plain(holder), secret.public().into());
             for kind in KINDS {
                 let certificate = cast.certificate(secret, &kind.facts(holder));
-                cast.host_keys.insert(HostKey::Certified(holder, kind), certificate);
+                cast.host_keys.insert(HostKey::Certified(holder, kind), certificate.into());
             }
         }
         cast
     }
 
     /// OpenSSH PROTOCOL.certkeys.
-    fn certificate(&self, subject: &Secret, facts: &Facts) -> Vec<u8> {
+    fn certificate(&self, subject: &Secret, facts: &Facts) -> Vec<Part> {
         let number_of_64_bits = |number: u64| Part::Bytes(number.to_be_bytes().to_vec());
         let critical = if facts.critical { vec![text("no-such-option"), text("")] } else { vec![] };
         let authority = &self.holders[&facts.authority];
@@ -174,11 +186,11 @@ impl Cast {
             Part::String(critical),
             text(""),
             text(""),
-            text(authority.blob()),
+            Part::String(authority.public()),
         ]);
         let signature = authority.sign(&bytes(&parts));
         parts.push(text(signature));
-        bytes(&parts)
+        parts
     }
 
     /// The key pair behind an identity.
@@ -188,12 +200,22 @@ impl Cast {
 
     /// An identity's encoding.
     pub(crate) fn blob(&self, identity: Identity) -> &[u8] {
-        &self.identities[&identity]
+        &self.identities[&identity].bytes
+    }
+
+    /// The same as a part of a message.
+    pub(crate) fn shown(&self, identity: Identity) -> Part {
+        Part::String(self.identities[&identity].parts.clone())
     }
 
     /// A host key's encoding.
     pub(crate) fn host_blob(&self, host: HostKey) -> &[u8] {
-        &self.host_keys[&host]
+        &self.host_keys[&host].bytes
+    }
+
+    /// The same as a part of a message.
+    pub(crate) fn host_shown(&self, host: HostKey) -> Part {
+        Part::String(self.host_keys[&host].parts.clone())
     }
 
     /// A host's signature over its session.
@@ -205,17 +227,17 @@ impl Cast {
 
     /// The identity with this encoding.
     pub(crate) fn identity(&self, blob: &[u8]) -> Option<Identity> {
-        self.identities.iter().find(|(_, known)| *known == blob).map(|(identity, _)| *identity)
+        self.identities.iter().find(|(_, known)| known.bytes == blob).map(|(identity, _)| *identity)
     }
 
     /// The host key with this encoding.
     pub(crate) fn host_key(&self, blob: &[u8]) -> Option<HostKey> {
-        self.host_keys.iter().find(|(_, known)| *known == blob).map(|(host, _)| *host)
+        self.host_keys.iter().find(|(_, known)| known.bytes == blob).map(|(host, _)| *host)
     }
 
     /// How an identity stands in a request to add it.
     pub(crate) fn addition(&self, identity: Identity) -> Vec<Part> {
-        let certificate = identity.certified.then(|| self.blob(identity));
+        let certificate = identity.certified.then(|| self.identities[&identity].parts.as_slice());
         self.keys[&identity.key].addition(certificate)
     }
 }

@@ -12,6 +12,9 @@ use crate::score::Score;
 /// How many connections there are at a time.
 pub(crate) const CONNECTIONS: usize = 3;
 
+/// How many messages are sent before the first of them is answered: fewer than ours hangs up on a client for.
+const MOST_AT_ONCE: usize = 8;
+
 /// The longest message (statement 1).
 const LONGEST_FRAME: usize = 256 * 1024;
 
@@ -29,6 +32,8 @@ pub(crate) struct Conversation<'c> {
     lines: Vec<Line>,
     /// Bindings that ssh-agent has still to be told of: 9.2 takes none while it is locked.
     kept_back: Vec<Vec<(Vec<u8>, Answer)>>,
+    /// How many of the next messages ours has got already.
+    ahead: usize,
     score: &'c mut Score,
     transcript: String,
 }
@@ -45,15 +50,29 @@ pub(crate) fn converse(agents: &Agents, steps: &[Step], score: &mut Score) -> Re
         oracle: Oracle::new(CONNECTIONS, now),
         lines: (0..CONNECTIONS).map(|_| agents.connect()).collect(),
         kept_back: vec![Vec::new(); CONNECTIONS],
+        ahead: 0,
         score,
         transcript: String::new(),
     };
-    let said = steps.iter().try_for_each(|step| conversation.step(step));
+    let mut groups = steps.chunk_by(|step, next| next.goes_with(step)).flat_map(|group| group.chunks(MOST_AT_ONCE));
+    let said = groups.try_for_each(|steps| conversation.steps(steps));
     let said = said.and_then(|()| agents.reset(conversation.oracle.password()));
     said.map_err(|what| Disagreement(format!("{what}, in:\n{}", conversation.transcript)))
 }
 
 impl Conversation<'_> {
+    /// Steps that ours is sent at once; each of them is one message.
+    fn steps(&mut self, steps: &[Step]) -> Result<(), String> {
+        if let [first, _, ..] = steps {
+            let bytes: Vec<u8> = steps.iter().filter_map(Step::bytes).flatten().collect();
+            self.lines[first.connection].ours.send(&bytes);
+            self.ahead = steps.len();
+        }
+        let said = steps.iter().try_for_each(|step| self.step(step));
+        self.ahead = 0;
+        said
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), String> {
         let _ = writeln!(self.transcript, "{step:?}");
         let Some(bytes) = step.bytes() else {
@@ -114,7 +133,10 @@ impl Conversation<'_> {
 
     fn ask_ours(&mut self, connection: usize, frame: &[u8], verdict: &Verdict) -> Result<Vec<u8>, String> {
         let ours = &mut self.lines[connection].ours;
-        ours.send_message(frame);
+        match self.ahead {
+            0 => ours.send_message(frame),
+            _ => self.ahead -= 1,
+        }
         let answer = ours.answer().ok_or("ours closes the connection")?;
         if is(&answer, &verdict.ours, true) {
             return Ok(answer);
@@ -175,6 +197,7 @@ impl Conversation<'_> {
     fn hang_up(&mut self, connection: usize) {
         self.lines[connection] = self.agents.connect();
         self.kept_back[connection].clear();
+        self.ahead = 0;
         self.oracle.forget(connection);
     }
 }
@@ -281,9 +304,13 @@ pub(crate) fn shorten(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> 
         }
     }
     for place in 0..steps.len() {
-        let mut whole = steps.clone();
-        if whole[place].damage.take().is_some() && fails(&whole) {
-            steps = whole;
+        let whole = |step: &mut Step| step.damage.take().is_some();
+        let in_turn = |step: &mut Step| std::mem::take(&mut step.ahead);
+        for simplify in [whole, in_turn] {
+            let mut simpler = steps.clone();
+            if simplify(&mut simpler[place]) && fails(&simpler) {
+                steps = simpler;
+            }
         }
     }
     steps

@@ -52,9 +52,11 @@ fn told() -> impl Strategy<Value = Vec<Step>> {
         1 => crowd(),
         1 => insistence(),
     ];
-    (0..CONNECTIONS, story, vec(option::weighted(0.06, damage()), 1..12)).prop_map(|(connection, story, damages)| {
+    let damages = vec(option::weighted(0.06, damage()), 1..12);
+    (0..CONNECTIONS, story, damages, prop::bool::weighted(0.2)).prop_map(|(connection, story, damages, hasty)| {
         let damages = damages.into_iter().cycle();
-        story.into_iter().zip(damages).map(|(request, damage)| Step { connection, request, damage }).collect()
+        let step = |(request, damage)| Step { connection, request, damage, ahead: hasty };
+        story.into_iter().zip(damages).map(step).collect()
     })
 }
 
@@ -72,6 +74,7 @@ fn wound() -> impl Strategy<Value = Wound> {
         3 => any::<u16>().prop_map(|behind| Wound::Cut { behind }),
         3 => vec(any::<u8>(), 1..4).prop_map(Wound::Extend),
         1 => Just(Wound::Extend(vec![0])),
+        1 => Just(Wound::Lead(0)),
         1 => Just(Wound::Twice),
     ]
 }

@@ -6,6 +6,7 @@
 mod addition;
 mod answer;
 mod destination;
+mod key;
 mod login;
 mod reader;
 mod reason;
@@ -18,6 +19,7 @@ use crate::request::{
 use addition::Addition;
 pub(crate) use answer::{Answer, Theirs, Verdict};
 use destination::{Binding, Destination, permitted};
+use key::canonical;
 use login::{is_sshsig, login};
 use reader::Reader;
 pub(crate) use reason::Reason;
@@ -176,11 +178,12 @@ impl Oracle {
         let mut body = Reader(body);
         let (blob, data, flags) = (body.string()?, body.string()?, body.number()?);
         notes.note_if(!body.is_empty(), Reason::LeftOver);
-        let held = self.keys.iter().find(|held| held.is(blob))?;
+        let blob = canonical(blob, notes);
+        let held = self.keys.iter().find(|held| held.is(&blob))?;
         let Connection { bindings, failed, .. } = &self.connections[connection];
         if !held.destinations.is_empty() {
             let last = bindings.last()?;
-            let login = login(data, &[blob], notes)?;
+            let login = login(data, &[&blob], notes)?;
             let user = Some(login.user.as_slice());
             let host_fits = match &login.host {
                 Some(host) => host == cast().host_blob(last.host),
@@ -263,7 +266,8 @@ impl Oracle {
     /// Statement 7.
     fn remove(&mut self, connection: usize, body: &[u8]) -> Verdict {
         let (mut notes, mut body) = (Notes::default(), Reader(body));
-        let place = body.string().and_then(|blob| self.keys.iter().position(|held| held.is(blob)));
+        let blob = body.string().map(|blob| canonical(blob, &mut notes));
+        let place = blob.and_then(|blob| self.keys.iter().position(|held| held.is(&blob)));
         let Some(place) = place.filter(|place| self.shows(connection, &self.keys[*place], &mut notes)) else {
             return Verdict::same(Answer::Failure);
         };
@@ -360,12 +364,12 @@ impl Oracle {
 
     /// The session that is to be bound, or Some(None) where it is already.
     fn binding(&self, connection: usize, mut body: Reader<'_>, notes: &mut Notes) -> Option<Option<Binding>> {
-        let host = body.string().and_then(|blob| cast().host_key(blob));
+        let host = canonical(body.string()?, notes);
         let (session, signature, forwarding) = (body.string()?, body.string()?, body.byte()? != 0);
         notes.note_if(!body.is_empty(), Reason::LeftOver);
         notes.note_if(session.is_empty() || session.len() > LONGEST_SESSION, Reason::SessionLength);
         // Hosts sign the same session in the same way each time, so any other signature is none.
-        let host = host.filter(|host| cast().host_signature(*host, session) == signature)?;
+        let host = cast().host_key(&host).filter(|host| cast().host_signature(*host, session) == signature)?;
         let bindings = &self.connections[connection].bindings;
         for earlier in bindings {
             match earlier {

@@ -28,6 +28,7 @@ pub(crate) enum Wound {
     Flip { place: u16, bits: u8 },
     Cut { behind: u16 },
     Extend(Vec<u8>),
+    Lead(u8),
     Twice,
 }
 
@@ -111,6 +112,7 @@ impl Wound {
             Self::Flip { .. } => {}
             Self::Cut { behind } => bytes.truncate(usize::from(*behind) % bytes.len().max(1)),
             Self::Extend(more) => bytes.extend(more),
+            Self::Lead(byte) => bytes.insert(0, *byte),
             Self::Twice => bytes.extend(bytes.clone()),
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct Step {
     pub(crate) connection: usize,
     pub(crate) request: Request,
     pub(crate) damage: Option<Damage>,
+    /// Whether it is sent before the answer to the one before.
+    pub(crate) ahead: bool,
 }
 
 /// A request.
@@ -133,6 +135,17 @@ impl Step {
     pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
         self.request.parts().map(|parts| message(parts, self.damage.as_ref()))
     }
+
+    /// Whether it is sent together with the one before.
+    pub(crate) fn goes_with(&self, before: &Self) -> bool {
+        let is_one_message = |step: &Self| {
+            step.bytes().is_some_and(|bytes| match bytes.split_first_chunk() {
+                Some((length, body)) => !body.is_empty() && u32::from_be_bytes(*length) as usize == body.len(),
+                None => false,
+            })
+        };
+        self.ahead && self.connection == before.connection && is_one_message(before) && is_one_message(self)
+    }
 }
 
 impl Request {
@@ -140,7 +153,7 @@ impl Request {
         let parts = match self {
             Self::List => vec![byte(LIST)],
             Self::Sign { identity, data, flags } => {
-                vec![byte(SIGN), text(cast().blob(*identity)), Part::String(data.parts(*identity)), number(*flags)]
+                vec![byte(SIGN), cast().shown(*identity), Part::String(data.parts(*identity)), number(*flags)]
             }
             Self::Add { identity, comment, constraints } => {
                 let mut parts = vec![byte(if constraints.is_some() { ADD_CONSTRAINED } else { ADD })];
@@ -149,7 +162,7 @@ impl Request {
                 parts.extend(constraints.iter().flatten().flat_map(Constraint::parts));
                 parts
             }
-            Self::Remove(identity) => vec![byte(REMOVE), text(cast().blob(*identity))],
+            Self::Remove(identity) => vec![byte(REMOVE), cast().shown(*identity)],
             Self::RemoveAll => vec![byte(REMOVE_ALL)],
             Self::RemoveAllOfProtocol1 => vec![byte(REMOVE_ALL_OF_PROTOCOL_1)],
             Self::Lock(password) => vec![byte(LOCK), text(password.0)],
@@ -174,12 +187,7 @@ impl Bind {
             _ => self.session,
         };
         let signature = cast().host_signature(by, &over.id());
-        vec![
-            text(cast().host_blob(self.host)),
-            text(self.session.id()),
-            text(signature),
-            byte(u8::from(self.forwarding)),
-        ]
+        vec![cast().host_shown(self.host), text(self.session.id()), text(signature), byte(u8::from(self.forwarding))]
     }
 }
 
@@ -228,9 +236,9 @@ impl Login {
             text(if self.host.is_some() { HOSTBOUND } else { "publickey" }),
             byte(1),
             text(self.algorithm.unwrap_or(&kind)),
-            text(cast().blob(shown)),
+            cast().shown(shown),
         ];
-        parts.extend(self.host.map(|host| text(cast().host_blob(host))));
+        parts.extend(self.host.map(|host| cast().host_shown(host)));
         parts
     }
 }
@@ -264,7 +272,7 @@ impl Hop {
     fn parts(&self, user: Text) -> Vec<Part> {
         let mut parts = vec![text(user.0), text(self.name), text("")];
         for (key, is_authority) in &self.keys {
-            parts.extend([text(cast().host_blob(*key)), byte(u8::from(*is_authority))]);
+            parts.extend([cast().host_shown(*key), byte(u8::from(*is_authority))]);
         }
         parts
     }
@@ -279,9 +287,9 @@ impl fmt::Debug for Text {
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {}: {:?}", self.connection, self.request)?;
-        match &self.damage {
-            Some(damage) => write!(f, ", damaged: {damage:?}"),
-            None => Ok(()),
+        if let Some(damage) = &self.damage {
+            write!(f, ", damaged: {damage:?}")?;
         }
+        if self.ahead { write!(f, ", at once") } else { Ok(()) }
     }
 }

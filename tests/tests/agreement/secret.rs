@@ -50,15 +50,15 @@ impl Secret {
     }
 
     /// The public key's encoding.
-    pub(crate) fn blob(&self) -> Vec<u8> {
-        bytes(&[vec![text(self.kind())], self.public_fields()].concat())
+    pub(crate) fn public(&self) -> Vec<Part> {
+        [vec![text(self.kind())], self.public_fields()].concat()
     }
 
     /// What stands in a request to add it, up to the comment: `sshkey_private_serialize` in sshkey.c.
-    pub(crate) fn addition(&self, certificate: Option<&[u8]>) -> Vec<Part> {
+    pub(crate) fn addition(&self, certificate: Option<&[Part]>) -> Vec<Part> {
         let kind = if certificate.is_some() { certificate_kind(&self.kind()) } else { self.kind() };
         let mut parts = vec![text(kind)];
-        parts.extend(certificate.map(text));
+        parts.extend(certificate.map(|certificate| Part::String(certificate.to_vec())));
         match self {
             Self::Curve(key) => match key.key_data() {
                 KeypairData::Ed25519(pair) => parts.extend([text(pair.public.0), text(pair.to_bytes())]),

@@ -51,6 +51,8 @@ enum Sequel {
     AnotherService(&'static str),
     Signature(Data),
     AddedAgain(Option<Vec<Constraint>>),
+    /// For no time at all.
+    AddedInVain,
     Removed,
     Listed,
     Any(Request),
@@ -139,6 +141,10 @@ impl Plot {
             Sequel::AddedAgain(constraints) => {
                 return Request::Add { identity: self.identity, comment: Text(b"again"), constraints };
             }
+            Sequel::AddedInVain => {
+                let constraints = Some(vec![Constraint::Lifetime(0)]);
+                return Request::Add { identity: self.identity, comment: Text(b"in vain"), constraints };
+            }
             Sequel::Removed => return Request::Remove(self.identity),
             Sequel::Listed => return Request::List,
             Sequel::Any(request) => return request,
@@ -186,7 +192,8 @@ fn sequel() -> impl Strategy<Value = Sequel> {
         1 => Just(Sequel::AnotherService("ssh-userauth")),
         1 => Just(Sequel::Signature(Data::SshSig { namespace: "git" })),
         1 => again.prop_map(Sequel::AddedAgain),
-        1 => Just(Sequel::Removed),
+        1 => Just(Sequel::AddedInVain),
+        2 => Just(Sequel::Removed),
         1 => Just(Sequel::Listed),
         2 => request().prop_map(Sequel::Any),
     ]

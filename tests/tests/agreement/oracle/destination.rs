@@ -1,5 +1,6 @@
 //! Destination constraints (statements 5, 6 and 13).
 
+use super::key::{canonical, is_another};
 use super::reader::Reader;
 use super::reason::{Notes, Reason};
 use crate::cast::{Facts, Holder, HostKey, cast};
@@ -63,46 +64,24 @@ fn hop(hop: &[u8], notes: &mut Notes) -> Option<Hop> {
     }
     let mut keys = Vec::new();
     while !hop.is_empty() {
-        let key = hop.string().filter(|key| is_key(key, notes))?.to_vec();
+        let key = hop.string().and_then(|key| public_key(key, notes))?;
         keys.push((key, hop.byte()? != 0));
     }
     Some(Hop { user, name, keys })
 }
 
-/// Whether these bytes are a public key. That of a constraint need not be anybody's.
-fn is_key(blob: &[u8], notes: &mut Notes) -> bool {
-    match cast().host_key(blob) {
-        Some(HostKey::Plain(_)) => return true,
+/// A public key, which need not be anybody's.
+fn public_key(blob: &[u8], notes: &mut Notes) -> Option<Vec<u8>> {
+    let key = canonical(blob, notes);
+    let is_key = match cast().host_key(&key) {
         Some(HostKey::Certified(..)) => {
             notes.note_if(true, Reason::CertificateInConstraint);
-            return true;
+            true
         }
-        None => {}
-    }
-    let mut fields = Reader(blob);
-    let is_key = match fields.name() {
-        Some(b"ssh-ed25519") => fields.string().is_some_and(|key| key.len() == 32),
-        Some(b"ssh-rsa") => {
-            let numbers = [fields.string(), fields.string()].map(|number| number.and_then(|n| positive(n, notes)));
-            // 1024 bits are the least.
-            matches!(numbers, [Some(_), Some(n)] if n.len() >= 128)
-        }
-        // A point that somebody has damaged is not on the curve, and a certificate not its authority's.
-        _ => false,
+        Some(HostKey::Plain(_)) => true,
+        None => is_another(&key),
     };
-    is_key && fields.is_empty()
-}
-
-/// A number's bytes, without zeros in front (`sshbuf_get_bignum2_bytes_direct`).
-fn positive<'n>(number: &'n [u8], notes: &mut Notes) -> Option<&'n [u8]> {
-    if number.first().is_some_and(|first| *first >= 0x80) {
-        return None;
-    }
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    let digits = &number[zeros..];
-    let needed = usize::from(digits.first().is_some_and(|first| *first >= 0x80));
-    notes.note_if(zeros > needed, Reason::Encoding);
-    Some(digits)
+    is_key.then_some(key)
 }
 
 /// Whether a key with these constraints may be seen over a connection, or used by `user` at its end. The connection's

@@ -1,5 +1,6 @@
 //! What is asked to be signed (statements 9 and 10).
 
+use super::key::canonical;
 use super::reader::Reader;
 use super::reason::{Notes, Reason};
 use crate::request::HOSTBOUND;
@@ -23,9 +24,12 @@ pub(super) fn login(data: &[u8], keys: &[&[u8]], notes: &mut Notes) -> Option<Lo
     let method = data.strict_name(notes)?;
     let signature_follows = data.byte()?;
     let algorithm = data.strict_name(notes)?;
-    let key = data.string().filter(|key| keys.contains(key))?;
-    let host = if method == HOSTBOUND.as_bytes() { Some(data.string()?.to_vec()) } else { None };
-    let kind = Reader(key).string()?;
+    let key = canonical(data.string()?, notes);
+    if !keys.contains(&key.as_slice()) {
+        return None;
+    }
+    let host = if method == HOSTBOUND.as_bytes() { Some(canonical(data.string()?, notes)) } else { None };
+    let kind = Reader(&key).string()?;
     let fits = number == USERAUTH_REQUEST
         && service == b"ssh-connection"
         && (host.is_some() || method == b"publickey")
