@@ -154,7 +154,7 @@ impl Signing<'_> {
             route: permit.route(),
             peer: &self.request.peer,
             token: token.map(|token| &token.device),
-            token_proven: token.is_some_and(|token| token.proven),
+            token_proven: token.is_some_and(Selected::proven),
         }
     }
 }

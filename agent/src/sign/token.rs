@@ -113,7 +113,10 @@ impl Asking<'_> {
                 Verification::None | Verification::BuiltIn => None,
             };
 
-            // 10: minutes may have passed.
+            // 10: minutes may have passed. A device that took the token's place gets no PIN that was meant for the token.
+            if !token.is_plugged() {
+                return Err(Denial::plain(Code::TokenAbsent));
+            }
             self.signing.still_held(self.identity)?;
             permit = self.signing.authorize(self.identity)?;
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Where the kernel shows HID devices.
 const CLASS: &str = "/sys/class/hidraw";
@@ -21,6 +23,23 @@ pub(super) fn is_fido_node(path: &str) -> bool {
     let plain = name.strip_prefix("hidraw").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     let descriptor = Path::new(CLASS).join(name).join("device/report_descriptor");
     plain && fs::read(descriptor).is_ok_and(|descriptor| descriptor.starts_with(&FIDO_USAGE_PAGE))
+}
+
+/// One plugging-in of a device: the kernel makes its node anew each time, under the same name perhaps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Plugging {
+    path: String,
+    inode: u64,
+    /// None where the kernel does not keep it for device nodes (before Linux 5.19).
+    created: Option<SystemTime>,
+}
+
+impl Plugging {
+    /// The one that the device node `path` is of; None where it is not there, or no FIDO device's.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let node = fs::metadata(path).ok().filter(|_| is_fido_node(path))?;
+        Some(Self { path: path.to_owned(), inode: node.ino(), created: node.created().ok() })
+    }
 }
 
 /// Cancels what the token does on `channel`. This works whether or not the helper that opened the channel still lives:

@@ -3,6 +3,7 @@
 use ssh_key::public::KeyData;
 use ssh_key::rand_core::{OsRng, RngCore};
 
+use super::hidraw::Plugging;
 use super::protocol::{Bytes, Command, Device, Failure, RawAssertion, Reply};
 use super::{Exchange, TokenError};
 use crate::assertion::Assertion;
@@ -14,9 +15,36 @@ use crate::policy::{Requirements, UserVerification};
 pub struct Selected {
     /// The device.
     pub device: Device,
-    /// Whether it proved to hold the key, with a signature over a nonce of ours. Verify-required resident keys hide from
-    /// a silent question, so for them this may be false.
-    pub proven: bool,
+    /// The name that the person gave it, where it is known to be that token.
+    pub name: Option<String>,
+    /// How well it is known.
+    pub standing: Standing,
+    /// The plugging-in of which all this is known.
+    pub(crate) plugging: Plugging,
+}
+
+impl Selected {
+    /// Whether it is proven to be the token that holds the key.
+    #[must_use]
+    pub fn proven(&self) -> bool {
+        self.standing == Standing::ByKey
+    }
+
+    /// Whether the device is still the one that was plugged in then, as far as its node tells.
+    #[must_use]
+    pub(crate) fn is_plugged(&self) -> bool {
+        Plugging::of(&self.device.path).as_ref() == Some(&self.plugging)
+    }
+}
+
+/// How well a device is known to be the token that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It proved to hold the key, with a signature over a nonce of ours. Verify-required resident keys hide from a silent
+    /// question, so these can't.
+    ByKey,
+    /// Nothing is known of it but what it says of itself.
+    FirstSeen,
 }
 
 /// A silent signature has neither flag.
@@ -44,8 +72,12 @@ pub async fn select(
     // Those that may hold the key all the same.
     let mut hiding = Vec::new();
     for device in devices {
+        // Before it is asked: what it then proves is proven of this plugging-in.
+        let Some(plugging) = Plugging::of(&device.path) else {
+            continue;
+        };
         match probe(exchange, &device, credential, key).await {
-            Ok(true) => return Ok(Selected { device, proven: true }),
+            Ok(true) => return Ok(Selected { device, name: None, standing: Standing::ByKey, plugging }),
             Ok(false) if credential.flags.user_verification_required() => hiding.push(device),
             Ok(false) => {}
             // A token with alwaysUv says nothing before its user is verified (CTAP 2.1 § 7.2).
@@ -59,7 +91,8 @@ pub async fn select(
         1 => hiding.remove(0),
         _ => choose(exchange, &hiding, on_choice).await?,
     };
-    Ok(Selected { device, proven: false })
+    let plugging = Plugging::of(&device.path).ok_or_else(|| Failure::new(TokenError::NotFound, "it was pulled out"))?;
+    Ok(Selected { device, name: None, standing: Standing::FirstSeen, plugging })
 }
 
 /// The FIDO devices that are plugged in, in the order of their nodes.
