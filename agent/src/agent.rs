@@ -13,6 +13,7 @@ use crate::keystore::{Keystore, KeystoreError};
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::offer;
+use crate::pin_guard::PinGuard;
 use crate::policy;
 use crate::prompt::Chain;
 use crate::token::Authenticator;
@@ -42,6 +43,8 @@ pub struct Agent {
     pub default_lifetime: Option<Duration>,
     /// The user's home directory, where `ssh-add` finds its default keys.
     pub home: Option<PathBuf>,
+    /// What is remembered of wrong PINs.
+    pub pin_guard: PinGuard,
     /// One human interaction at a time.
     pub person: Mutex<()>,
     /// One conversation with the tokens at a time: a token mixes up the answers of two.
@@ -73,6 +76,7 @@ impl Agent {
             limits,
             default_lifetime: None,
             home,
+            pin_guard: PinGuard::default(),
             person: Mutex::new(()),
             tokens: Mutex::new(()),
             requests: AtomicU64::new(0),

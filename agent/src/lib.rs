@@ -36,6 +36,7 @@ pub mod offer;
 pub mod pattern;
 pub mod payload;
 pub mod peer;
+pub mod pin_guard;
 pub mod policy;
 mod process_table;
 pub mod prompt;

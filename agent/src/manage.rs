@@ -12,8 +12,10 @@ use crate::agent::Agent;
 use crate::audit::record::Act;
 use crate::denial::{Code, Denial};
 use crate::occasion::describe_device;
-use crate::prompt::{Prompt, Prompter};
+use crate::pin_guard;
+use crate::prompt::{Prompt, PromptError, Prompter};
 use crate::sign::Patience;
+use crate::token::hidraw::Plugging;
 use crate::token::protocol::{Command, Device, Reply, State};
 use crate::token::select::{choose, list};
 use crate::token::{Exchange, TokenError};
@@ -67,11 +69,18 @@ impl Management<'_> {
     }
 
     async fn pin(&self, device: &Device, state: &State, patience: &Patience<'_>) -> Result<SecretString, Denial> {
-        let left = match state.pin_retries {
-            Some(0) => return Err(Denial::plain(Code::PinBlocked)),
-            Some(n) if state.pin_set == Some(true) => n,
-            _ => return Err(Denial::plain(Code::PinNotSet)),
-        };
+        let plugging = Plugging::of(&device.path).ok_or_else(|| Denial::plain(Code::TokenAbsent))?;
+        let left = self.agent.pin_guard.may_ask(&plugging, state)?;
+        pin_guard::usable(state)?;
+        if let Some(stake) = pin_guard::stake(left) {
+            let prompt = Prompt { lines: vec![describe_device(device)], question: stake };
+            let asked = self.terminal.confirm(&prompt);
+            let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await?;
+            answer.map_err(|error| match error {
+                PromptError::Refused => pin_guard::not_insisted(left),
+                PromptError::NoChannel(_) => error.into(),
+            })?;
+        }
         let question = format!("PIN of {} ({left} tries left): ", describe_device(device));
         self.secret(Prompt { lines: vec![], question }, patience).await
     }
@@ -89,6 +98,7 @@ impl Management<'_> {
         command: Command,
         notice: Option<&Prompt>,
     ) -> Result<Reply, Denial> {
+        let token = command.sends_pin_to().and_then(Plugging::of);
         let mut shown = None;
         let mut presence = || shown = notice.map(|prompt| self.terminal.notify_presence(prompt));
         let result = patience.wait(exchange.call(command, &mut presence)).await;
@@ -96,9 +106,14 @@ impl Management<'_> {
         if !matches!(result, Ok(Ok(_))) {
             exchange.cancel().await;
         }
-        result?.map_err(|failure| match failure.error {
-            TokenError::PinInvalid { retries: Some(left) } => {
-                Denial::new(Code::PinWrong, format!("{}, {left} tries left", failure.error))
+        let result = result?;
+        if let (Ok(_), Some(token)) = (&result, &token) {
+            self.agent.pin_guard.right(token);
+        }
+        result.map_err(|failure| match (&failure.error, &token) {
+            (TokenError::PinInvalid { retries: Some(left) }, Some(token)) => {
+                let denial = Denial::new(Code::PinWrong, format!("{}, {left} tries left", failure.error));
+                self.agent.pin_guard.wrong(token, *left).err().unwrap_or(denial)
             }
             _ => Denial::from(&failure),
         })

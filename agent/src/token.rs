@@ -61,6 +61,9 @@ pub enum TokenError {
     /// PIN_BLOCKED: no tries left.
     #[error("the token's PIN is blocked for good")]
     PinBlocked,
+    /// PIN_POLICY_VIOLATION, or `forcePINChange`: the PIN is accepted to be changed, and for nothing else.
+    #[error("the token wants its PIN changed before anything else")]
+    PinChangeRequired,
     /// PIN_NOT_SET.
     #[error("the token has no PIN yet")]
     PinNotSet,
@@ -109,6 +112,7 @@ impl From<&Failure> for Denial {
             TokenError::PinRequired | TokenError::PinInvalid { .. } => Code::PinWrong,
             TokenError::PinAuthBlocked => Code::PinReplug,
             TokenError::PinBlocked => Code::PinBlocked,
+            TokenError::PinChangeRequired => Code::PinChangeRequired,
             TokenError::PinNotSet => Code::PinNotSet,
             TokenError::UvInvalid { .. } => Code::FingerNotRecognised,
             TokenError::UvBlocked => Code::FingerBlocked,

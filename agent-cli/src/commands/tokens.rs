@@ -163,6 +163,8 @@ mod tests {
                 aaguid: Bytes((0..16).collect()),
                 pin_set: Some(true),
                 built_in_uv: None,
+                force_pin_change: false,
+                power_cycle_needed: false,
                 always_uv: false,
                 credential_management: true,
                 pin_retries: Some(1),

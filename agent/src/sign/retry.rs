@@ -158,6 +158,8 @@ mod tests {
             built_in_uv: sensor,
             always_uv: false,
             credential_management: true,
+            force_pin_change: false,
+            power_cycle_needed: false,
             pin_retries: pin,
             uv_retries,
         }

@@ -40,6 +40,16 @@ impl Plugging {
         let node = fs::metadata(path).ok().filter(|_| is_fido_node(path))?;
         Some(Self { path: path.to_owned(), inode: node.ino(), created: node.created().ok() })
     }
+
+    /// The node's path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(path: &str, inode: u64) -> Self {
+        Self { path: path.to_owned(), inode, created: None }
+    }
 }
 
 /// Cancels what the token does on `channel`. This works whether or not the helper that opened the channel still lives:

@@ -71,6 +71,14 @@ pub enum Command {
         /// How the person proves who they are.
         verification: Verification,
     },
+    /// authenticatorClientPIN, getPinToken (CTAP 2.1 § 6.5.5.7.1): proves the PIN to the token, and does nothing with what
+    /// that gives. Answered by [`Reply::PinVerified`].
+    VerifyPin {
+        /// The device.
+        path: String,
+        /// The PIN.
+        pin: Pin,
+    },
     /// authenticatorMakeCredential (CTAP 2.1 § 6.1). Answered by [`Reply::Credential`].
     MakeCredential {
         /// The device.
@@ -101,14 +109,32 @@ impl Command {
             | Self::Probe { path, .. }
             | Self::GetAssertion { path, .. }
             | Self::MakeCredential { path, .. }
+            | Self::VerifyPin { path, .. }
             | Self::EnumerateCredentials { path, .. } => vec![path],
+        }
+    }
+
+    /// The device that it sends a PIN to.
+    #[must_use]
+    pub fn sends_pin_to(&self) -> Option<&str> {
+        match self {
+            Self::GetAssertion { path, verification: Verification::Pin(_), .. }
+            | Self::MakeCredential { path, verification: Verification::Pin(_), .. }
+            | Self::VerifyPin { path, .. }
+            | Self::EnumerateCredentials { path, .. } => Some(path),
+            Self::List
+            | Self::GetState { .. }
+            | Self::Probe { .. }
+            | Self::Select { .. }
+            | Self::GetAssertion { .. }
+            | Self::MakeCredential { .. } => None,
         }
     }
 
     /// Whether it may wait for a person. The others are answered at once.
     #[must_use]
     pub fn waits_for_person(&self) -> bool {
-        !matches!(self, Self::List | Self::GetState { .. } | Self::Probe { .. })
+        !matches!(self, Self::List | Self::GetState { .. } | Self::Probe { .. } | Self::VerifyPin { .. })
     }
 }
 
@@ -196,6 +222,8 @@ pub enum Reply {
     },
     /// To [`Command::Probe`] and [`Command::GetAssertion`].
     Assertion(RawAssertion),
+    /// To [`Command::VerifyPin`].
+    PinVerified,
     /// To [`Command::MakeCredential`].
     Credential(RawCredential),
     /// To [`Command::EnumerateCredentials`].
@@ -211,6 +239,7 @@ impl Reply {
             Self::State(_) => matches!(command, Command::GetState { .. }),
             Self::Selected { .. } => matches!(command, Command::Select { .. }),
             Self::Assertion(_) => matches!(command, Command::Probe { .. } | Command::GetAssertion { .. }),
+            Self::PinVerified => matches!(command, Command::VerifyPin { .. }),
             Self::Credential(_) => matches!(command, Command::MakeCredential { .. }),
             Self::Credentials(_) => matches!(command, Command::EnumerateCredentials { .. }),
         }
@@ -247,6 +276,10 @@ pub struct State {
     pub always_uv: bool,
     /// `credMgmt`, or its preview: resident credentials can be enumerated.
     pub credential_management: bool,
+    /// `forcePINChange`: the PIN has to be changed before it is accepted for anything else.
+    pub force_pin_change: bool,
+    /// powerCycleState: no PIN is looked at until the token was pulled out and plugged in again.
+    pub power_cycle_needed: bool,
     /// Wrong PINs left before the token locks itself for good; None when no PIN is set.
     pub pin_retries: Option<u32>,
     /// Failed fingerprints left before the token wants the PIN; None where there is no sensor.

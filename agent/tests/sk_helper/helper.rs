@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use agent::token::TokenError;
 use agent::token::protocol::{
     Algorithm, Bytes, Command, Failure, Hello, Message, NewCredential, Pin, Progress, RawAssertion, RawCredential,
-    Reply, VERSION, Verification,
+    Reply, State, VERSION, Verification,
 };
 use soft_token::{Bus, Device};
 use ssh_key::public::{Ed25519PublicKey, KeyData};
@@ -122,6 +122,13 @@ impl Helper {
     pub(crate) fn sign(&mut self, command: &Command) -> RawAssertion {
         match self.ask(command) {
             Ok(Reply::Assertion(assertion)) => assertion,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn state(&mut self, device: &Device) -> State {
+        match self.ask(&Command::GetState { path: path(device) }) {
+            Ok(Reply::State(state)) => state,
             other => panic!("{other:?}"),
         }
     }

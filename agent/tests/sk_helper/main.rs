@@ -6,6 +6,7 @@ mod cancelling;
 mod disturbed;
 mod faults;
 mod helper;
+mod pins;
 mod signing;
 mod talking;
 mod tokens;

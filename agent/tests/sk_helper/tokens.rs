@@ -2,19 +2,12 @@
 
 use agent::token::TokenError;
 use agent::token::protocol::{
-    Algorithm, Bytes, Command, Device, Message, NewCredential, Pin, Progress, Reply, State, Verification,
+    Algorithm, Bytes, Command, Device, Message, NewCredential, Pin, Progress, Reply, Verification,
 };
 use soft_token::{AAGUID, Bus, Command as Asked, Device as Plugged, TokenOptions, Touch, What};
 use std::time::Duration;
 
 use crate::helper::{Helper, PIN, new_credential, path, probe, verify, with_pin};
-
-fn state(helper: &mut Helper, device: &Plugged) -> State {
-    match helper.ask(&Command::GetState { path: path(device) }) {
-        Ok(Reply::State(state)) => state,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn plugged_devices_are_listed() {
@@ -39,19 +32,19 @@ fn a_token_tells_its_state() {
     let bus = Bus::from_env();
     let mut helper = Helper::start(&bus);
 
-    let plain = state(&mut helper, &bus.plug(TokenOptions::pin_only()));
+    let plain = helper.state(&bus.plug(TokenOptions::pin_only()));
     assert_eq!((plain.pin_set, plain.pin_retries), (Some(false), None));
     assert_eq!((plain.built_in_uv, plain.uv_retries), (None, None));
     assert_eq!(plain.aaguid.0, AAGUID);
     assert!(plain.credential_management && !plain.always_uv);
     assert!(plain.versions.contains(&"FIDO_2_1".into()));
 
-    let full = state(&mut helper, &bus.plug(TokenOptions::fingerprint().pin(PIN)));
+    let full = helper.state(&bus.plug(TokenOptions::fingerprint().pin(PIN)));
     assert_eq!((full.pin_set, full.pin_retries), (Some(true), Some(8)));
     assert_eq!(full.built_in_uv, Some(true));
     assert!(full.uv_retries > Some(0));
 
-    let new = state(&mut helper, &bus.plug(TokenOptions::fingerprint_not_enrolled()));
+    let new = helper.state(&bus.plug(TokenOptions::fingerprint_not_enrolled()));
     assert_eq!((new.built_in_uv, new.uv_retries), (Some(false), None));
 }
 
@@ -112,7 +105,7 @@ fn a_person_selects_by_touch() {
     for other in [&devices[0], &devices[2]] {
         other.wait_for(|what| what == What::Cancelled, Duration::from_secs(1));
         // It is free again at once.
-        state(&mut helper, other);
+        helper.state(other);
     }
 
     helper.send(&Command::Select { paths: vec![path(&devices[0])] });

@@ -35,6 +35,8 @@ pub(crate) struct Job<T> {
     pub(crate) run: Arc<Runner<T>>,
     /// Reads the answer that counts, where it is the last of the answers.
     pub(crate) read: Option<Box<Reader<T>>>,
+    /// Adds what the library leaves out of the last answer.
+    pub(crate) amend: Option<Box<Amender<T>>>,
     /// The number of answers that come before it.
     pub(crate) preceding: usize,
     /// It hands a PIN to the token.
@@ -43,6 +45,7 @@ pub(crate) struct Job<T> {
 
 type Runner<T> = dyn Fn(&Announcer) -> Result<T, Trouble> + Send + Sync;
 type Reader<T> = dyn Fn(&[u8]) -> Result<T, Trouble>;
+type Amender<T> = dyn Fn(&mut T, &[u8]);
 
 /// How the thread tells its channel. When this is dropped, the thread is done.
 pub(crate) struct Announcer(PipeWriter);
@@ -131,11 +134,14 @@ impl<T: Send + 'static> Attempt<T> {
 
     /// The library is done. Where it was disturbed, the token's own answer may still come.
     fn conclude(&mut self, worker: JoinHandle<Result<T, Trouble>>, job: &Job<T>) -> Option<Verdict<T>> {
-        let verdict = match judge(worker.join(), &self.trace, job.preceding) {
+        let mut verdict = match judge(worker.join(), &self.trace, job.preceding) {
             // Another program's answer can look like ours.
             Verdict::Answer(answer) if self.trace.strangers => self.own_answer(job).unwrap_or(Verdict::Answer(answer)),
             verdict => verdict,
         };
+        if let (Verdict::Answer(answer), Some(amend)) = (&mut verdict, &job.amend) {
+            amend(answer, &self.trace.answer);
+        }
         if self.trace.channel.is_some() && self.trace.refusal.is_none() {
             if let Verdict::Disturbed(disturbance) = verdict {
                 let until = Instant::now() + SILENCE;

@@ -34,6 +34,12 @@ pub(crate) fn execute(command: Command, daemon: &mut Daemon) -> Result<Reply, St
             let job = hid::get_assertion(&path, application, key_handle.0, data.0, verification);
             perform(daemon, &path, job).map(Reply::Assertion).map_err(|stop| means.explain(stop, daemon, &path))
         }
+        Command::VerifyPin { path, pin } => {
+            verification::check(&pin)?;
+            let job = hid::verify_pin(&path, pin);
+            let verified = perform(daemon, &path, job).map(|()| Reply::PinVerified);
+            verified.map_err(|stop| Means::Pin.explain(stop, daemon, &path))
+        }
         Command::MakeCredential { path, options, verification } => {
             let means = Means::of(&verification)?;
             let job = hid::make_credential(&path, options, verification);

@@ -7,6 +7,7 @@ mod assertion;
 mod credential;
 mod devices;
 mod info;
+mod pin;
 mod resident;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ pub(crate) use assertion::{get_assertion, probe};
 pub(crate) use credential::make_credential;
 pub(crate) use devices::devices;
 pub(crate) use info::{pin_retries, state, uv_retries};
+pub(crate) use pin::verify_pin;
 pub(crate) use resident::enumerate_credentials;
 
 /// The most that a command's variable parts may have together. The library sends 101 reports, 5957 bytes, of whatever it
@@ -44,7 +46,7 @@ fn job<T>(path: &str, ask: impl Fn(&mut FidoKeyHid) -> Result<T, Trouble> + Send
         announcer.channel(channel).map_err(anyhow::Error::from)?;
         ask(&mut key)
     };
-    Job { run: Arc::new(run), read: None, preceding: 0, sends_pin: false }
+    Job { run: Arc::new(run), read: None, amend: None, preceding: 0, sends_pin: false }
 }
 
 fn open(path: &str) -> Result<FidoKeyHid, Trouble> {

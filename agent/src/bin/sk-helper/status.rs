@@ -28,6 +28,8 @@ pub(crate) fn error(status: u8) -> TokenError {
         0x35 => TokenError::PinNotSet,
         // PUAT_REQUIRED, formerly PIN_REQUIRED
         0x36 => TokenError::PinRequired,
+        // PIN_POLICY_VIOLATION: where a PIN is given and none is set, it has to be changed first.
+        0x37 => TokenError::PinChangeRequired,
         0x3c => TokenError::UvBlocked,
         0x3f => TokenError::UvInvalid { retries: None },
         _ => TokenError::Protocol,

@@ -15,6 +15,7 @@ pub(super) struct Info {
     extensions: Vec<String>,
     options: Vec<(String, bool)>,
     pin_protocols: Vec<u32>,
+    force_pin_change: bool,
 }
 
 impl Info {
@@ -29,6 +30,7 @@ impl Info {
             extensions: info.extensions,
             options: info.options,
             pin_protocols: info.pin_uv_auth_protocols,
+            force_pin_change: info.force_pin_change,
         })
     }
 
@@ -41,8 +43,12 @@ impl Info {
         self.extensions.iter().any(|extension| extension == name)
     }
 
-    /// To be called before the library is given a PIN. Tokens without one differ in what they answer.
+    /// To be called before the library is given a PIN. Tokens without one differ in what they answer; one whose PIN has to
+    /// be changed calls the right one wrong, at the library's getPinToken (CTAP 2.1 § 6.5.5.7.1).
     pub(super) fn prepare_for_pin(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
+        if self.force_pin_change {
+            return Err(Trouble::Known(TokenError::PinChangeRequired, "the token wants its PIN changed first"));
+        }
         match self.option("clientPin") {
             Some(true) => self.choose_pin_protocol(key),
             Some(false) => Err(Trouble::Known(TokenError::PinNotSet, "the token has no PIN yet")),
@@ -64,18 +70,19 @@ impl Info {
 
 /// The token's state, for the person who is about to use it.
 pub(crate) fn state(path: &str) -> Job<State> {
-    job(path, |key| {
+    let job = job(path, |key| {
         let info = Info::get(key)?;
         let (pin_set, built_in_uv) = (info.option("clientPin"), info.option("uv"));
         let mut pin_retries = None;
         let mut uv_retries = None;
-        if pin_set == Some(true) {
-            info.choose_pin_protocol(key)?;
-            pin_retries = Some(tries(key.get_pin_retries()?)?);
-        }
         if built_in_uv == Some(true) {
             // Tokens of CTAP 2.0 with a sensor do not know this question.
             uv_retries = key.get_uv_retries().ok().map(tries).transpose()?;
+        }
+        // The last question: see `amend`.
+        if pin_set == Some(true) {
+            info.choose_pin_protocol(key)?;
+            pin_retries = Some(tries(key.get_pin_retries()?)?);
         }
         Ok(State {
             always_uv: info.option("alwaysUv") == Some(true),
@@ -84,10 +91,22 @@ pub(crate) fn state(path: &str) -> Job<State> {
             aaguid: Bytes(info.aaguid),
             pin_set,
             built_in_uv,
+            force_pin_change: info.force_pin_change,
+            power_cycle_needed: false,
             pin_retries,
             uv_retries,
         })
-    })
+    });
+    let amend = |state: &mut State, answer: &[u8]| {
+        state.power_cycle_needed = state.pin_retries.is_some() && power_cycle_state(answer);
+    };
+    Job { amend: Some(Box::new(amend)), ..job }
+}
+
+/// powerCycleState in the answer to getPINRetries (CTAP 2.1 § 6.5.5.2), which the library passes over: a map of pinRetries
+/// (3), which is at most 8, and of this (4), in the canonical encoding (§ 8).
+fn power_cycle_state(answer: &[u8]) -> bool {
+    matches!(answer, [0xa2, 0x03, 0..=23, 0x04, 0xf5])
 }
 
 /// Whether resident credentials can be enumerated; with `Preview` by the command that preceded CTAP 2.1 only (§ 6.13).
@@ -126,4 +145,21 @@ pub(crate) fn uv_retries(path: &str) -> Job<u32> {
 
 fn tries(count: i32) -> Result<u32, Trouble> {
     count.try_into().map_err(|_| Trouble::Nonsense("a negative number of tries"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::power_cycle_state;
+
+    #[test]
+    fn the_power_cycle_state_is_found() {
+        for (answer, needed) in [
+            (&[0xa2, 0x03, 0x05, 0x04, 0xf5][..], true),
+            (&[0xa2, 0x03, 0x05, 0x04, 0xf4], false),
+            (&[0xa1, 0x03, 0x08], false),
+            (&[], false),
+        ] {
+            assert_eq!(power_cycle_state(answer), needed, "{answer:x?}");
+        }
+    }
 }
