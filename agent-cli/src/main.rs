@@ -48,7 +48,7 @@ enum Command {
     Remove(remove::Options),
     /// Makes a key on a token, writes its files, and adds it
     GenKeys(generate::Options),
-    /// Shows the tokens that are plugged in
+    /// Shows the tokens that are plugged in, and manages them
     Tokens(tokens::Options),
     /// Makes this terminal the place where prompts appear
     Attach(attach::Options),
@@ -86,8 +86,20 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Add(options) => add::run(options, &mut terminal()?),
         Command::Remove(options) => remove::run(options),
         Command::GenKeys(options) => generate::run(options, &mut terminal()?),
-        Command::Tokens(options) => tokens::run(options),
+        Command::Tokens(options) => tokens::run(options, terminal),
         Command::Attach(options) => attach::run(options, &mut terminal()?),
         Command::Status(options) => status::run(options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
     }
 }

@@ -180,6 +180,8 @@ pub struct Trouble {
 /// A token that is plugged in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenStatus {
+    /// What the person calls it; None when they gave it no name, or when the token did not prove to be the one they named.
+    pub name: Option<String>,
     /// As the system shows it.
     pub device: Device,
     /// As it describes itself; None while it is in use, or when it does not answer.

@@ -125,25 +125,13 @@ pub(crate) fn not_insisted(left: u32) -> Denial {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::protocol::Bytes;
 
     fn token(number: u64) -> Plugging {
         Plugging::for_tests("/dev/hidraw0", number)
     }
 
     fn with(left: u32) -> State {
-        State {
-            versions: vec![],
-            aaguid: Bytes(vec![0; 16]),
-            pin_set: Some(true),
-            built_in_uv: None,
-            always_uv: false,
-            credential_management: true,
-            force_pin_change: false,
-            power_cycle_needed: false,
-            pin_retries: Some(left),
-            uv_retries: None,
-        }
+        State { pin_set: Some(true), credential_management: true, pin_retries: Some(left), ..State::default() }
     }
 
     fn asked(guard: &PinGuard, token: &Plugging, left: u32) -> Result<u32, Code> {

@@ -28,11 +28,38 @@ pub trait Exchange: Send {
     ///
     /// # Errors
     /// What the token, the helper or its time limit said. After [`TokenError::HelperExited`] the conversation is over.
-    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure>;
+    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+        let mut follow = |step| match step {
+            Step::PresenceNeeded => presence(),
+            Step::Sample { .. } => {}
+        };
+        self.follow(command, &mut follow).await
+    }
+
+    /// The same, told each step.
+    ///
+    /// # Errors
+    /// As with [`Exchange::call`].
+    async fn follow(&mut self, command: Command, step: &mut (dyn FnMut(Step) + Send)) -> Result<Reply, Failure>;
 
     /// Cancels what the token waits for, and ends the conversation. Safe to call when a call's future was dropped.
     async fn cancel(&mut self);
 }
+
+/// What happens on a token while it is asked something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It begins to wait for its person.
+    PresenceNeeded,
+    /// It felt a touch of an enrolment: what was wrong with it (0 is nothing), and how many good ones are still needed.
+    Sample {
+        /// lastEnrollSampleStatus (CTAP 2.1 § 6.7.4).
+        status: u8,
+        /// remainingSamples.
+        left: u32,
+    },
+}
+
 /// Why a token gave no answer. The names follow the CTAP 2.1 status codes (§ 8.2) where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +94,12 @@ pub enum TokenError {
     /// PIN_NOT_SET.
     #[error("the token has no PIN yet")]
     PinNotSet,
+    /// A PIN is set already, and can be changed only.
+    #[error("the token has a PIN already")]
+    PinAlreadySet,
+    /// PIN_POLICY_VIOLATION: too short, too long, or one that the token does not want for another reason.
+    #[error("the token does not take such a PIN")]
+    PinPolicy,
     /// UV_INVALID: the finger was not recognised.
     #[error("the token did not recognise the finger")]
     UvInvalid {
@@ -91,6 +124,12 @@ pub enum TokenError {
     /// KEY_STORE_FULL.
     #[error("the token has no room for another resident key")]
     KeyStoreFull,
+    /// An enrolment that took too many touches.
+    #[error("the token found too few of the touches good enough")]
+    EnrolmentFailed,
+    /// FP_DATABASE_FULL.
+    #[error("the token has no room for another fingerprint")]
+    FingerprintsFull,
     /// UNSUPPORTED_ALGORITHM, UNSUPPORTED_OPTION, INVALID_OPTION and the like.
     #[error("the token can't do this")]
     Unsupported,
@@ -114,6 +153,10 @@ impl From<&Failure> for Denial {
             TokenError::PinBlocked => Code::PinBlocked,
             TokenError::PinChangeRequired => Code::PinChangeRequired,
             TokenError::PinNotSet => Code::PinNotSet,
+            TokenError::PinAlreadySet => Code::PinAlreadySet,
+            TokenError::PinPolicy => Code::PinPolicy,
+            TokenError::EnrolmentFailed => Code::EnrolmentFailed,
+            TokenError::FingerprintsFull => Code::FingerprintsFull,
             TokenError::UvInvalid { .. } => Code::FingerNotRecognised,
             TokenError::UvBlocked => Code::FingerBlocked,
             TokenError::OperationDenied | TokenError::Cancelled => Code::DeclinedOnToken,

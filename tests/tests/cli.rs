@@ -124,13 +124,15 @@ for_each_token! {
         };
         let expected = [
             "Test Key".into(),
+            "  name         none".into(),
             format!("  device       {}", token.path().display()),
             format!("  serial       {}", token.serial()),
             "  PIN          set, 8 tries left".into(),
             format!("  fingerprint  {finger}"),
+            "  SSH keys     room for 150 more".into(),
         ];
-        assert_eq!(lines[..5], expected);
-        assert!(lines[6].starts_with("  versions     ") && lines[6].contains("FIDO_2_1"), "{printed}");
+        assert_eq!(lines[..7], expected);
+        assert!(lines[8].starts_with("  versions     ") && lines[8].contains("FIDO_2_1"), "{printed}");
 
         let json = read_json(&agent.cli(["tokens", "--json"]).run().success());
         let (found, state) = (&json["tokens"][0], &json["tokens"][0]["state"]);
@@ -139,7 +141,15 @@ for_each_token! {
         assert_eq!((&state["pin_set"], &state["pin_tries_left"]), (&json!(true), &json!(8)));
         let has_sensor = kind == TokenKind::Fingerprint;
         assert_eq!(state["fingerprint_enrolled"], if has_sensor { json!(true) } else { Value::Null });
-        assert_eq!(lines[5], format!("  AAGUID       {}", state["aaguid"].as_str().unwrap()));
+        let expected = (&json!(150), &json!(4), &json!(false), &json!(has_sensor));
+        let told = (
+            &state["resident_keys_left"],
+            &state["pin_characters_at_least"],
+            &state["pin_must_be_changed"],
+            &state["enrols_fingerprints"],
+        );
+        assert_eq!(told, expected);
+        assert_eq!(lines[7], format!("  AAGUID       {}", state["aaguid"].as_str().unwrap()));
     }
 
     /// Shown at once, and not asked anything.

@@ -1,202 +1,36 @@
-//! `agent-cli tokens`.
+//! `agent-cli tokens`: what is plugged in, and what is done to a token itself.
+
+mod list;
 
 use std::process::ExitCode;
 
-use agent::control::{Event, Request, TokenStatus};
-use agent::token::protocol::{Bytes, State};
-use serde::Serialize;
+use clap::Subcommand;
 
-use crate::control::{Control, unexpected};
-use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
-use crate::safe::safe;
+use crate::terminal::Terminal;
 
-/// What to show.
+/// What to do. Without a command the tokens are listed.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: list::Options,
 }
 
-/// Shows the tokens.
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
-    let tokens = match Control::connect()?.ask(&Request::Tokens)? {
-        Event::Tokens { tokens } => tokens,
-        other => return Err(unexpected(&other)),
-    };
-    if options.json {
-        print_json(&Listing { tokens: tokens.iter().map(Entry::of).collect() })?;
-    } else if tokens.is_empty() {
-        print("No FIDO token is plugged in.")?;
-    } else {
-        print(&tokens.iter().map(describe).collect::<Vec<_>>().join("\n\n"))?;
-    }
-    Ok(ExitCode::SUCCESS)
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the tokens that are plugged in, as without a command
+    List(list::Options),
 }
 
-fn describe(token: &TokenStatus) -> String {
-    let device = &token.device;
-    let name = if device.product.is_empty() { "FIDO token" } else { &device.product };
-    let serial = if device.serial.is_empty() { "none" } else { &device.serial };
-    let mut rows = vec![("device", device.path.clone()), ("serial", serial.to_owned())];
-    if let Some(trouble) = &token.trouble {
-        rows.push(("trouble", trouble.clone()));
-    }
-    if let Some(state) = &token.state {
-        rows.extend([
-            ("PIN", pin(state)),
-            ("fingerprint", finger(state)),
-            ("AAGUID", aaguid(&state.aaguid)),
-            ("versions", state.versions.join(" ")),
-        ]);
-    }
-    format!("{}\n{}", safe(name), aligned("  ", rows))
-}
-
-fn pin(state: &State) -> String {
-    match (state.pin_set, state.pin_retries) {
-        (None, _) => "this token has none".into(),
-        (Some(false), _) => "not set".into(),
-        (Some(true), None) => "set".into(),
-        (Some(true), Some(0)) => "blocked for good: the token has to be reset, which erases its keys".into(),
-        (Some(true), Some(left)) => format!("set, {left} {} left", tries(left)),
-    }
-}
-
-fn finger(state: &State) -> String {
-    match (state.built_in_uv, state.uv_retries) {
-        (None, _) => "this token has no sensor".into(),
-        (Some(false), _) => "not enrolled".into(),
-        (Some(true), None) => "enrolled".into(),
-        (Some(true), Some(0)) => "blocked, until the PIN is entered once".into(),
-        (Some(true), Some(left)) => format!("enrolled, {left} {} left", tries(left)),
-    }
-}
-
-fn tries(count: u32) -> &'static str {
-    if count == 1 { "try" } else { "tries" }
-}
-
-/// The model's identifier, as vendors write it (a UUID).
-fn aaguid(bytes: &Bytes) -> String {
-    let hex: String = bytes.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let parts = [hex.get(..8), hex.get(8..12), hex.get(12..16), hex.get(16..20), hex.get(20..32)];
-    match parts.into_iter().collect::<Option<Vec<_>>>() {
-        Some(parts) if hex.len() == 32 => parts.join("-"),
-        _ => hex,
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Listing<'a> {
-    tokens: Vec<Entry<'a>>,
-}
-
-/// A token in JSON. What only a token that answers can tell is null where it did not: `trouble` says why.
-#[derive(Debug, Serialize)]
-struct Entry<'a> {
-    path: &'a str,
-    product: &'a str,
-    serial: &'a str,
-    vendor_id: u16,
-    product_id: u16,
-    trouble: Option<&'a str>,
-    state: Option<EntryState<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct EntryState<'a> {
-    versions: &'a [String],
-    aaguid: String,
-    /// Null where the token can have no PIN.
-    pin_set: Option<bool>,
-    pin_tries_left: Option<u32>,
-    /// Null where the token has no sensor.
-    fingerprint_enrolled: Option<bool>,
-    fingerprint_tries_left: Option<u32>,
-    always_verifies_user: bool,
-    lists_resident_keys: bool,
-}
-
-impl<'a> Entry<'a> {
-    fn of(token: &'a TokenStatus) -> Self {
-        let state = token.state.as_ref().map(|state| EntryState {
-            versions: &state.versions,
-            aaguid: aaguid(&state.aaguid),
-            pin_set: state.pin_set,
-            pin_tries_left: state.pin_retries,
-            fingerprint_enrolled: state.built_in_uv,
-            fingerprint_tries_left: state.uv_retries,
-            always_verifies_user: state.always_uv,
-            lists_resident_keys: state.credential_management,
-        });
-        Self {
-            path: &token.device.path,
-            product: &token.device.product,
-            serial: &token.device.serial,
-            vendor_id: token.device.vendor_id,
-            product_id: token.device.product_id,
-            trouble: token.trouble.as_deref(),
-            state,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use agent::token::protocol::Device;
-
-    use super::*;
-
-    fn token() -> TokenStatus {
-        TokenStatus {
-            device: Device {
-                path: "/dev/hidraw3".into(),
-                product: "Key\u{1b}[2J".into(),
-                serial: String::new(),
-                vendor_id: 0x1050,
-                product_id: 0x0407,
-            },
-            state: Some(State {
-                versions: vec!["FIDO_2_0".into(), "FIDO_2_1".into()],
-                aaguid: Bytes((0..16).collect()),
-                pin_set: Some(true),
-                built_in_uv: None,
-                force_pin_change: false,
-                power_cycle_needed: false,
-                always_uv: false,
-                credential_management: true,
-                pin_retries: Some(1),
-                uv_retries: None,
-            }),
-            trouble: None,
-        }
-    }
-
-    #[test]
-    fn a_token_for_a_person() {
-        let expected = "\
-Key\\u{1b}[2J
-  device       /dev/hidraw3
-  serial       none
-  PIN          set, 1 try left
-  fingerprint  this token has no sensor
-  AAGUID       00010203-0405-0607-0809-0a0b0c0d0e0f
-  versions     FIDO_2_0 FIDO_2_1";
-        assert_eq!(describe(&token()), expected);
-    }
-
-    #[test]
-    fn a_token_that_does_not_answer() {
-        let token = TokenStatus { state: None, trouble: Some("in use".into()), ..token() };
-        assert!(describe(&token).ends_with("  trouble  in use"));
-        let json = serde_json::to_value(Entry::of(&token)).unwrap();
-        assert_eq!((&json["trouble"], &json["state"]), (&"in use".into(), &serde_json::Value::Null));
-    }
-
-    #[test]
-    fn a_short_aaguid_is_no_uuid() {
-        assert_eq!(aaguid(&Bytes(vec![1, 2])), "0102");
+/// Lists the tokens, or does what the command says. Only what asks a person opens the `terminal`.
+pub(crate) fn run(
+    options: &Options,
+    _terminal: impl FnOnce() -> Result<Terminal, Problem>,
+) -> Result<ExitCode, Problem> {
+    match options.command.as_ref().unwrap_or(&Command::List(options.list)) {
+        Command::List(options) => list::run(options),
     }
 }

@@ -114,7 +114,7 @@ impl Management<'_> {
             return Err(Denial::plain(Code::HelperFailed));
         };
         let twin = |c: &ResidentCredential| c.application == wanted.application && c.user_name == wanted.user_name;
-        if credentials.iter().any(twin) {
+        if credentials.ssh.iter().any(twin) {
             return Err(Denial::new(
                 Code::ResidentTwin,
                 format!("the token already keeps a key for {} and user {}", wanted.application, wanted.user_name),

@@ -61,7 +61,7 @@ impl Management<'_> {
             return Err(Denial::plain(Code::HelperFailed));
         };
         let mut added = Vec::new();
-        for credential in credentials {
+        for credential in credentials.ssh {
             let identity = resident_identity(&credential)?;
             added.push(self.add(identity, describe_device(&device), None).await?);
         }

@@ -12,7 +12,7 @@ impl Management<'_> {
         let mut exchange = self.begin(&patience).await?;
         let devices = patience.wait(list(exchange.as_mut())).await?.map_err(|f| Denial::from(&f))?;
         let Ok(_free) = self.agent.tokens.try_lock() else {
-            let in_use = |device| TokenStatus { device, state: None, trouble: Some("in use".into()) };
+            let in_use = |device| TokenStatus { name: None, device, state: None, trouble: Some("in use".into()) };
             return Ok(devices.into_iter().map(in_use).collect());
         };
         let mut tokens = Vec::new();
@@ -21,7 +21,7 @@ impl Management<'_> {
                 Ok(state) => (Some(state), None),
                 Err(denial) => (None, Some(denial.to_string())),
             };
-            tokens.push(TokenStatus { device, state, trouble });
+            tokens.push(TokenStatus { name: None, device, state, trouble });
         }
         Ok(tokens)
     }

@@ -152,21 +152,15 @@ mod tests {
 
     fn state(pin: Option<u32>, sensor: Option<bool>, uv_retries: Option<u32>) -> State {
         State {
-            versions: vec![],
-            aaguid: protocol_bytes(),
             pin_set: Some(pin.is_some()),
             built_in_uv: sensor,
-            always_uv: false,
             credential_management: true,
             force_pin_change: false,
             power_cycle_needed: false,
             pin_retries: pin,
             uv_retries,
+            ..State::default()
         }
-    }
-
-    fn protocol_bytes() -> crate::token::protocol::Bytes {
-        crate::token::protocol::Bytes(vec![0; 16])
     }
 
     fn fail(error: TokenError) -> Failure {

@@ -10,12 +10,12 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command as Process};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::{FramedRead, LinesCodec};
 use zeroize::Zeroizing;
 
 use super::protocol::{Command, Failure, Hello, MAX_LINE, Message, Progress, Reply, VERSION};
-use super::{Authenticator, Exchange, TokenError, hidraw};
+use super::{Authenticator, Exchange, Step, TokenError, hidraw};
 
 /// How long a command may take that waits for nobody. A token answers within milliseconds; a helper retries for two
 /// seconds when another program gets between.
@@ -26,6 +26,9 @@ const CANCEL_GRACE: Duration = Duration::from_millis(300);
 
 /// The most channels of one command: a selection opens one on each token, and an attempt that was disturbed another.
 const MOST_CHANNELS: usize = 64;
+
+/// The most touches of an enrolment: the helper gives up on the token before that.
+const MOST_SAMPLES: usize = 64;
 
 /// How much of a helper's complaints is logged, in bytes.
 const STDERR_LIMIT: u64 = 16 * 1024;
@@ -100,12 +103,12 @@ struct Conversation {
 
 #[async_trait]
 impl Exchange for Conversation {
-    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+    async fn follow(&mut self, command: Command, step: &mut (dyn FnMut(Step) + Send)) -> Result<Reply, Failure> {
         if self.helper.stdin.is_none() {
             // One token that falls silent, and takes its helper with it, must not stand between a person and another.
             self.helper = self.helpers.0.start().await?;
         }
-        self.helper.call(command, presence).await
+        self.helper.call(command, step).await
     }
 
     async fn cancel(&mut self) {
@@ -148,15 +151,20 @@ impl Helper {
         stdin.write_all(&line).await.map_err(|error| ended(error.to_string()))
     }
 
-    /// Waits for the end of a command. The outer error is ours: the helper said something it should not, or nothing.
+    /// Waits for the end of a command. The outer error is ours: the helper said something it should not, or nothing. None
+    /// when its time is up, which begins anew with each touch that an enrolment has felt.
     async fn answer(
         &mut self,
         command: &Command,
-        presence: &mut (dyn FnMut() + Send),
-    ) -> Result<Result<Reply, Failure>, Failure> {
+        limit: Duration,
+        step: &mut (dyn FnMut(Step) + Send),
+    ) -> Result<Option<Result<Reply, Failure>>, Failure> {
         let mut waiting = false;
+        let mut samples = 0;
+        let mut end = Instant::now() + limit;
         loop {
-            let line = self.next_line().await?;
+            let Ok(line) = timeout_at(end, self.next_line()).await else { return Ok(None) };
+            let line = line?;
             match serde_json::from_str(&line).map_err(|error| protocol(error.to_string()))? {
                 Message::Progress(Progress::Channel { path, channel }) => {
                     let channel = channel.0.as_slice().try_into();
@@ -169,11 +177,19 @@ impl Helper {
                 Message::Progress(Progress::PresenceNeeded) if waiting => {}
                 Message::Progress(Progress::PresenceNeeded) => {
                     waiting = true;
-                    presence();
+                    step(Step::PresenceNeeded);
                 }
-                Message::Reply(reply) if reply.answers(command) => return Ok(Ok(reply)),
+                Message::Progress(Progress::Sample { status, left }) => {
+                    samples += 1;
+                    if !matches!(command, Command::EnrollFingerprint { .. }) || samples > MOST_SAMPLES {
+                        return Err(protocol("the helper told of a touch that was not asked for".into()));
+                    }
+                    end = Instant::now() + limit;
+                    step(Step::Sample { status, left });
+                }
+                Message::Reply(reply) if reply.answers(command) => return Ok(Some(Ok(reply))),
                 Message::Reply(_) => return Err(protocol("the helper answered something else".into())),
-                Message::Failed(failure) => return Ok(Err(failure)),
+                Message::Failed(failure) => return Ok(Some(Err(failure))),
             }
         }
     }
@@ -192,27 +208,30 @@ impl Helper {
         matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    async fn call(&mut self, command: Command, presence: &mut (dyn FnMut() + Send)) -> Result<Reply, Failure> {
+    async fn call(&mut self, command: Command, step: &mut (dyn FnMut(Step) + Send)) -> Result<Reply, Failure> {
         let waits_for_person = command.waits_for_person();
         let limit = if waits_for_person { self.touch_limit } else { SILENT_LIMIT };
         self.channels.clear();
-        let work = async {
-            self.send(&command).await?;
-            self.answer(&command, presence).await
+        // A helper that does not read is one that does not answer.
+        let sent = timeout(limit, self.send(&command)).await;
+        let answered = match sent {
+            Ok(Ok(())) => self.answer(&command, limit, step).await,
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Ok(None),
         };
-        match timeout(limit, work).await {
-            Ok(Ok(result)) => {
+        match answered {
+            Ok(Some(result)) => {
                 if result.is_ok() {
                     self.channels.clear();
                 }
                 result
             }
             // Whatever a helper says after it lied is not listened to.
-            Ok(Err(failure)) => {
+            Err(failure) => {
                 self.cancel().await;
                 Err(failure)
             }
-            Err(_) => {
+            Ok(None) => {
                 self.cancel().await;
                 let error = if waits_for_person { TokenError::UserTimeout } else { TokenError::HelperExited };
                 Err(Failure::new(error, format!("no answer within {} s", limit.as_secs())))

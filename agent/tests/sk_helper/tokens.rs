@@ -2,7 +2,7 @@
 
 use agent::token::TokenError;
 use agent::token::protocol::{
-    Algorithm, Bytes, Command, Device, Message, NewCredential, Pin, Progress, Reply, Verification,
+    Algorithm, Bytes, Command, Device, Message, NewCredential, Pin, Progress, Reply, ResidentCredentials, Verification,
 };
 use soft_token::{AAGUID, Bus, Command as Asked, Device as Plugged, TokenOptions, Touch, What};
 use std::time::Duration;
@@ -139,7 +139,7 @@ fn resident_keys_are_enumerated() {
     let device = bus.plug(TokenOptions::pin_only().pin(PIN));
     let mut helper = Helper::start(&bus);
     let enumerate = |pin: &str| Command::EnumerateCredentials { path: path(&device), pin: Pin(pin.into()) };
-    assert_eq!(helper.ask(&enumerate(PIN)), Ok(Reply::Credentials(Vec::new())));
+    assert_eq!(helper.ask(&enumerate(PIN)), Ok(Reply::Credentials(ResidentCredentials::default())));
 
     let made: Vec<_> = [
         ("ssh:", Algorithm::Ed25519, true, 1),
@@ -165,7 +165,9 @@ fn resident_keys_are_enumerated() {
         with_pin(PIN),
     );
 
-    let Ok(Reply::Credentials(mut found)) = helper.ask(&enumerate(PIN)) else { panic!("no credentials") };
+    let Ok(Reply::Credentials(found)) = helper.ask(&enumerate(PIN)) else { panic!("no credentials") };
+    let ResidentCredentials { ssh: mut found, other_parties } = found;
+    assert_eq!(other_parties, 1);
     found.sort_by(|a, b| a.user_id.0.cmp(&b.user_id.0));
     assert_eq!(found.len(), 3);
     for (found, (made, options)) in found.iter().zip(&made) {

@@ -35,26 +35,60 @@ pub(crate) struct Job<T> {
     pub(crate) run: Arc<Runner<T>>,
     /// Reads the answer that counts, where it is the last of the answers.
     pub(crate) read: Option<Box<Reader<T>>>,
-    /// Adds what the library leaves out of the last answer.
+    /// Adds what the library leaves out of the answers.
     pub(crate) amend: Option<Box<Amender<T>>>,
     /// The number of answers that come before it.
     pub(crate) preceding: usize,
     /// It hands a PIN to the token.
     pub(crate) sends_pin: bool,
+    /// Once a person has had a part in it, it is not begun again: their part would begin anew too. Such a job has more
+    /// than one answer that counts, so it is over when another program gets between.
+    pub(crate) once: bool,
 }
 
 type Runner<T> = dyn Fn(&Announcer) -> Result<T, Trouble> + Send + Sync;
 type Reader<T> = dyn Fn(&[u8]) -> Result<T, Trouble>;
-type Amender<T> = dyn Fn(&mut T, &[u8]);
+type Amender<T> = dyn Fn(&mut T, &Answers<'_>);
 
-/// How the thread tells its channel. When this is dropped, the thread is done.
+/// What the token answered, without the status.
+pub(crate) struct Answers<'a> {
+    pub(crate) first: &'a [u8],
+    pub(crate) last: &'a [u8],
+}
+
+/// A touch of an enrolment, as the token told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// lastEnrollSampleStatus (CTAP 2.1 § 6.7.4).
+    pub(crate) status: u8,
+    /// remainingSamples.
+    pub(crate) left: u16,
+}
+
+/// How the thread tells its channel, and how far it is. When this is dropped, the thread is done.
 pub(crate) struct Announcer(PipeWriter);
+
+/// What is announced: a kind, and four bytes.
+type Announcement = [u8; 5];
+const CHANNEL: u8 = 0;
+const SAMPLE: u8 = 1;
 
 impl Announcer {
     /// To be called before the first command on this channel, so that no report on it is taken for a stranger's. An error
     /// says that nobody waits for the answer any more.
     pub(crate) fn channel(&self, channel: [u8; 4]) -> io::Result<()> {
-        (&self.0).write_all(&channel)
+        let [a, b, c, d] = channel;
+        self.say([CHANNEL, a, b, c, d])
+    }
+
+    /// To be called for each touch that an enrolment has felt.
+    pub(crate) fn sample(&self, sample: Sample) -> io::Result<()> {
+        let [high, low] = sample.left.to_be_bytes();
+        self.say([SAMPLE, sample.status, high, low, 0])
+    }
+
+    fn say(&self, announcement: Announcement) -> io::Result<()> {
+        (&self.0).write_all(&announcement)
     }
 }
 
@@ -64,6 +98,8 @@ pub(crate) struct News<T> {
     pub(crate) channel: Option<[u8; 4]>,
     /// The token waits for its person.
     pub(crate) waiting: bool,
+    /// It has felt a touch of an enrolment.
+    pub(crate) sample: Option<Sample>,
     /// It has ended.
     pub(crate) verdict: Option<Verdict<T>>,
 }
@@ -74,6 +110,7 @@ pub(crate) struct Attempt<T> {
     trace: Trace,
     progress: PipeReader,
     phase: Phase<T>,
+    sample: Option<Sample>,
     cancelled: bool,
 }
 
@@ -107,7 +144,14 @@ impl<T: Send + 'static> Attempt<T> {
             Ok((progress, thread::Builder::new().spawn(work)?))
         };
         let (progress, worker) = begin().map_err(|error| failure(TokenError::Protocol, error.to_string()))?;
-        Ok(Self { node, trace: Trace::default(), progress, phase: Phase::Working(worker), cancelled: false })
+        Ok(Self {
+            node,
+            trace: Trace::default(),
+            progress,
+            phase: Phase::Working(worker),
+            sample: None,
+            cancelled: false,
+        })
     }
 
     /// Takes note of what happened since the last call.
@@ -128,6 +172,7 @@ impl<T: Send + 'static> Attempt<T> {
         News {
             channel: self.trace.channel.filter(|_| !had_channel),
             waiting: self.trace.waiting && !was_waiting,
+            sample: self.sample.take(),
             verdict,
         }
     }
@@ -136,11 +181,14 @@ impl<T: Send + 'static> Attempt<T> {
     fn conclude(&mut self, worker: JoinHandle<Result<T, Trouble>>, job: &Job<T>) -> Option<Verdict<T>> {
         let mut verdict = match judge(worker.join(), &self.trace, job.preceding) {
             // Another program's answer can look like ours.
+            Verdict::Answer(_) if self.trace.strangers && job.once => {
+                Verdict::Disturbed(failure(TokenError::Busy, "another program's answers came between"))
+            }
             Verdict::Answer(answer) if self.trace.strangers => self.own_answer(job).unwrap_or(Verdict::Answer(answer)),
             verdict => verdict,
         };
         if let (Verdict::Answer(answer), Some(amend)) = (&mut verdict, &job.amend) {
-            amend(answer, &self.trace.answer);
+            amend(answer, &Answers { first: &self.trace.first_answer, last: &self.trace.answer });
         }
         if self.trace.channel.is_some() && self.trace.refusal.is_none() {
             if let Verdict::Disturbed(disturbance) = verdict {
@@ -191,9 +239,14 @@ impl<T> Attempt<T> {
         // Reports first, then the channel that they may have come on.
         let mut reports = self.node.take_reports();
         let mut finished = false;
-        let mut channel = [0; 4];
-        match self.progress.read(&mut channel) {
-            Ok(4) => self.trace.channel = Some(channel),
+        let mut announcement: Announcement = [0; 5];
+        match self.progress.read(&mut announcement) {
+            Ok(5) => match announcement {
+                [SAMPLE, status, high, low, _] => {
+                    self.sample = Some(Sample { status, left: u16::from_be_bytes([high, low]) });
+                }
+                [_, channel @ ..] => self.trace.channel = Some(channel),
+            },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             _ => {
                 finished = true;

@@ -6,6 +6,7 @@
 mod assertion;
 mod credential;
 mod devices;
+mod fingerprints;
 mod info;
 mod pin;
 mod resident;
@@ -21,9 +22,12 @@ use crate::failure::Trouble;
 pub(crate) use assertion::{get_assertion, probe};
 pub(crate) use credential::make_credential;
 pub(crate) use devices::devices;
+pub(crate) use fingerprints::{
+    cancel_enrollment, enroll_fingerprint, list_fingerprints, remove_fingerprint, rename_fingerprint,
+};
 pub(crate) use info::{pin_retries, state, uv_retries};
-pub(crate) use pin::verify_pin;
-pub(crate) use resident::enumerate_credentials;
+pub(crate) use pin::{change_pin, set_pin, verify_pin};
+pub(crate) use resident::{delete_credential, enumerate_credentials};
 
 /// The most that a command's variable parts may have together. The library sends 101 reports, 5957 bytes, of whatever it
 /// is given, without a word about the rest; the token would wait for it.
@@ -39,14 +43,22 @@ pub(crate) fn selection(path: &str) -> Job<()> {
 
 /// A job on a device that needs no PIN.
 fn job<T>(path: &str, ask: impl Fn(&mut FidoKeyHid) -> Result<T, Trouble> + Send + Sync + 'static) -> Job<T> {
+    announcing_job(path, move |key, _| ask(key))
+}
+
+/// The same, for one that has something to tell before it ends.
+fn announcing_job<T>(
+    path: &str,
+    ask: impl Fn(&mut FidoKeyHid, &Announcer) -> Result<T, Trouble> + Send + Sync + 'static,
+) -> Job<T> {
     let path = path.to_owned();
     let run = move |announcer: &Announcer| {
         let mut key = open(&path)?;
         let channel = key.get_cid()?;
         announcer.channel(channel).map_err(anyhow::Error::from)?;
-        ask(&mut key)
+        ask(&mut key, announcer)
     };
-    Job { run: Arc::new(run), read: None, amend: None, preceding: 0, sends_pin: false }
+    Job { run: Arc::new(run), read: None, amend: None, preceding: 0, sends_pin: false, once: false }
 }
 
 fn open(path: &str) -> Result<FidoKeyHid, Trouble> {

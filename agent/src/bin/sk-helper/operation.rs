@@ -10,7 +10,7 @@ use agent::token::protocol::{Bytes, Failure, Message, Progress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::attempt::{Attempt, Job};
+use crate::attempt::{Attempt, Job, Sample};
 use crate::daemon::Daemon;
 use crate::failure::{Stop, complain, failure};
 use crate::verdict::Verdict;
@@ -35,6 +35,8 @@ pub(crate) struct Operation<T> {
     began: Instant,
     /// The first disturbed attempt since the token last got to ask for its person.
     disturbed_since: Option<Instant>,
+    /// A person has had a part in it.
+    has_waited: bool,
     pause: Duration,
     state: State<T>,
 }
@@ -49,11 +51,23 @@ enum State<T> {
 impl<T: Send + 'static> Operation<T> {
     pub(crate) fn new(path: String, job: Job<T>) -> Self {
         let began = Instant::now();
-        Self { path, job, began, disturbed_since: None, pause: Duration::ZERO, state: State::Due(began) }
+        Self {
+            path,
+            job,
+            began,
+            disturbed_since: None,
+            has_waited: false,
+            pause: Duration::ZERO,
+            state: State::Due(began),
+        }
     }
 
     /// Does what can be done now; returns the end of the command, if this is it.
-    fn advance(&mut self, daemon: &mut Daemon, person_is_told: &mut bool) -> Result<Option<Result<T, Failure>>, Stop> {
+    fn advance(
+        &mut self,
+        tell: &mut dyn FnMut(Progress) -> Result<(), Stop>,
+        person_is_told: &mut bool,
+    ) -> Result<Option<Result<T, Failure>>, Stop> {
         match &mut self.state {
             State::Due(time) if *time <= Instant::now() => match Attempt::start(&self.path, &self.job) {
                 Ok(attempt) => self.state = State::Running(attempt),
@@ -64,13 +78,17 @@ impl<T: Send + 'static> Operation<T> {
                 let news = attempt.watch(&self.job);
                 if let Some(channel) = news.channel {
                     let (path, channel) = (self.path.clone(), Bytes(channel.to_vec()));
-                    tell(daemon, Progress::Channel { path, channel })?;
+                    tell(Progress::Channel { path, channel })?;
+                }
+                if let Some(Sample { status, left }) = news.sample {
+                    tell(Progress::Sample { status, left: left.into() })?;
                 }
                 if news.waiting {
                     self.disturbed_since = None;
+                    self.has_waited = true;
                     // Once: another attempt, or another token that blinks, is nothing new to a person.
                     if !mem::replace(person_is_told, true) {
-                        tell(daemon, Progress::PresenceNeeded)?;
+                        tell(Progress::PresenceNeeded)?;
                     }
                 }
                 return Ok(news.verdict.and_then(|verdict| self.conclude(verdict)));
@@ -85,6 +103,9 @@ impl<T: Send + 'static> Operation<T> {
             Verdict::Failed(failure) => Some(self.end(Err(failure))),
             Verdict::Disturbed(failure) => {
                 let since = *self.disturbed_since.get_or_insert_with(Instant::now);
+                if self.job.once && self.has_waited {
+                    return Some(self.end(Err(failure)));
+                }
                 if since.elapsed() > PATIENCE || self.began.elapsed() > NO_MORE_ATTEMPTS_AFTER {
                     return Some(self.end(Err(failure)));
                 }
@@ -134,6 +155,21 @@ pub(crate) fn perform<T: Send + 'static>(daemon: &mut Daemon, path: &str, job: J
     first_of(daemon, vec![Operation::new(path.to_owned(), job)]).map(|(_, answer)| answer)
 }
 
+/// Carries out a command that nobody waits for any more: it puts the token right, if that does not take long.
+pub(crate) fn tidy_up<T: Send + 'static>(path: &str, job: Job<T>) {
+    let limit = Instant::now() + CANCEL_LIMIT;
+    let mut operation = Operation::new(path.to_owned(), job);
+    while Instant::now() < limit {
+        if !matches!(operation.advance(&mut |_| Ok(()), &mut false), Ok(None)) {
+            return;
+        }
+        let until = operation.deadline().map_or(limit, |deadline| deadline.min(limit));
+        let mut poll_fds: Vec<_> = operation.poll_fds().collect();
+        wait_for(&mut poll_fds, Some(until.saturating_duration_since(Instant::now())));
+    }
+    complain("the token was not put right in time");
+}
+
 /// Carries out a command on several devices and returns the first answer with its device. The others are cancelled. When
 /// all fail, the last failure counts: it is the one that took a person's time.
 pub(crate) fn first_of<T: Send + 'static>(
@@ -144,7 +180,7 @@ pub(crate) fn first_of<T: Send + 'static>(
     let mut person_is_told = false;
     loop {
         for index in 0..operations.len() {
-            match operations[index].advance(daemon, &mut person_is_told)? {
+            match operations[index].advance(&mut |progress| tell(daemon, progress), &mut person_is_told)? {
                 Some(Ok(answer)) => {
                     let path = operations.swap_remove(index).path;
                     cancel(operations);

@@ -18,6 +18,8 @@ pub(crate) fn error(status: u8) -> TokenError {
         // INVALID_CREDENTIAL: a credential id that this token can't have made.
         0x22 | 0x2e => TokenError::NoCredentials,
         0x27 => TokenError::OperationDenied,
+        // FP_DATABASE_FULL
+        0x17 => TokenError::FingerprintsFull,
         0x28 => TokenError::KeyStoreFull,
         0x2d => TokenError::Cancelled,
         // USER_ACTION_TIMEOUT, ACTION_TIMEOUT

@@ -30,7 +30,9 @@ pub(crate) struct Trace {
     pub(crate) channel: Option<[u8; 4]>,
     /// Successful answers on it.
     pub(crate) answered: usize,
-    /// The last of them, without its status.
+    /// The first of them, without its status.
+    pub(crate) first_answer: Vec<u8>,
+    /// The last of them, likewise.
     pub(crate) answer: Vec<u8>,
     /// The first answer on it that was none.
     pub(crate) refusal: Option<Refusal>,
@@ -131,6 +133,9 @@ impl Trace {
             self.answer = message.payload;
             self.answer.truncate(message.length);
             self.answer.drain(..message.length.min(1));
+            if self.answered == 0 {
+                self.first_answer.clone_from(&self.answer);
+            }
             self.answered += 1;
             self.done();
         }

@@ -76,6 +76,11 @@ pub(crate) fn check(pin: &Pin) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a PIN that no token could be given. What else this one wants of it is looked at beside the token.
+pub(crate) fn check_new(pin: &Pin) -> Result<(), Failure> {
+    check(pin).map_err(|failure| Failure { error: TokenError::PinPolicy, ..failure })
+}
+
 /// Asks for a counter; a token that does not tell leaves it unknown.
 fn count(daemon: &mut Daemon, path: &str, job: Job<u32>) -> Result<Option<u32>, Stop> {
     match perform(daemon, path, job) {

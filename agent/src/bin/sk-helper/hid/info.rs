@@ -5,7 +5,7 @@ use agent::token::protocol::{Bytes, State};
 use ctap_hid_fido2::FidoKeyHid;
 
 use super::job;
-use crate::attempt::Job;
+use crate::attempt::{Answers, Job};
 use crate::failure::Trouble;
 
 /// What is of use here in the answer to authenticatorGetInfo.
@@ -16,7 +16,14 @@ pub(super) struct Info {
     options: Vec<(String, bool)>,
     pin_protocols: Vec<u32>,
     force_pin_change: bool,
+    shortest_pin: u32,
 }
+
+/// The shortest PIN, in code points, where a token does not say (CTAP 2.1 § 6.4).
+const SHORTEST_PIN: u32 = 4;
+
+/// remainingDiscoverableCredentials (CTAP 2.1 § 6.4).
+const REMAINING_DISCOVERABLE_CREDENTIALS: i128 = 0x14;
 
 impl Info {
     pub(super) fn get(key: &FidoKeyHid) -> Result<Self, Trouble> {
@@ -31,12 +38,18 @@ impl Info {
             options: info.options,
             pin_protocols: info.pin_uv_auth_protocols,
             force_pin_change: info.force_pin_change,
+            shortest_pin: info.min_pin_length,
         })
     }
 
     /// An option's value: None where the token does not know it (CTAP 2.1 § 6.4).
     pub(super) fn option(&self, name: &str) -> Option<bool> {
         self.options.iter().find(|(key, _)| key == name).map(|&(_, value)| value)
+    }
+
+    /// The fewest code points that a new PIN may have.
+    pub(super) fn shortest_pin(&self) -> u32 {
+        self.shortest_pin.max(SHORTEST_PIN)
     }
 
     pub(super) fn has_extension(&self, name: &str) -> bool {
@@ -58,7 +71,7 @@ impl Info {
 
     /// Lets the library speak the newest PIN/UV auth protocol that both know; its own choice is the first, always. A token
     /// of CTAP 2.0 names none and knows the first.
-    fn choose_pin_protocol(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
+    pub(super) fn choose_pin_protocol(&self, key: &mut FidoKeyHid) -> Result<(), Trouble> {
         key.pin_protocol_version = match &self.pin_protocols {
             known if known.contains(&2) => 2,
             known if known.contains(&1) || known.is_empty() => 1,
@@ -87,18 +100,23 @@ pub(crate) fn state(path: &str) -> Job<State> {
         Ok(State {
             always_uv: info.option("alwaysUv") == Some(true),
             credential_management: manages_credentials(&info).is_some(),
-            versions: info.versions,
-            aaguid: Bytes(info.aaguid),
             pin_set,
             built_in_uv,
             force_pin_change: info.force_pin_change,
             power_cycle_needed: false,
+            shortest_pin: info.shortest_pin(),
+            fingerprints: enrols_fingerprints(&info).and_then(|command| info.option(command.option())),
+            resident_keys_left: None,
             pin_retries,
             uv_retries,
+            versions: info.versions,
+            aaguid: Bytes(info.aaguid),
         })
     });
-    let amend = |state: &mut State, answer: &[u8]| {
-        state.power_cycle_needed = state.pin_retries.is_some() && power_cycle_state(answer);
+    let amend = |state: &mut State, answers: &Answers<'_>| {
+        state.power_cycle_needed = state.pin_retries.is_some() && power_cycle_state(answers.last);
+        // The library takes a missing number for zero, which would be "no room left".
+        state.resident_keys_left = number(answers.first, REMAINING_DISCOVERABLE_CREDENTIALS);
     };
     Job { amend: Some(Box::new(amend)), ..job }
 }
@@ -127,6 +145,36 @@ pub(super) enum CredentialManagement {
     Preview,
 }
 
+/// Whether fingerprints can be enrolled; with `Preview` by the command that preceded CTAP 2.1 only (§ 6.12).
+pub(super) fn enrols_fingerprints(info: &Info) -> Option<Enrolment> {
+    [Enrolment::Standard, Enrolment::Preview].into_iter().find(|command| info.option(command.option()).is_some())
+}
+
+/// Which authenticatorBioEnrollment a token has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Enrolment {
+    Standard,
+    Preview,
+}
+
+impl Enrolment {
+    /// The option that says so: present where the token has the command, and true once a fingerprint is enrolled.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Standard => "bioEnroll",
+            Self::Preview => "userVerificationMgmtPreview",
+        }
+    }
+}
+
+/// A number in a CBOR map by its key; None where it is not there, or is none.
+fn number(map: &[u8], wanted: i128) -> Option<u32> {
+    let map: ciborium::Value = ciborium::from_reader(map).ok()?;
+    let map = map.into_map().ok()?;
+    let (_, value) = map.iter().find(|(key, _)| key.as_integer().map(i128::from) == Some(wanted))?;
+    u32::try_from(i128::from(value.as_integer()?)).ok()
+}
+
 /// Wrong PINs left (CTAP 2.1 § 6.5.5.2).
 pub(crate) fn pin_retries(path: &str) -> Job<u32> {
     job(path, |key| {
@@ -149,7 +197,7 @@ fn tries(count: i32) -> Result<u32, Trouble> {
 
 #[cfg(test)]
 mod tests {
-    use super::power_cycle_state;
+    use super::*;
 
     #[test]
     fn the_power_cycle_state_is_found() {
@@ -161,5 +209,15 @@ mod tests {
         ] {
             assert_eq!(power_cycle_state(answer), needed, "{answer:x?}");
         }
+    }
+
+    #[test]
+    fn a_missing_number_is_not_a_zero() {
+        // {1: [], 20: 0}, {1: []}, {20: "x"}, {20: 7}, and nothing at all.
+        assert_eq!(number(&[0xa2, 0x01, 0x80, 0x14, 0x00], 0x14), Some(0));
+        assert_eq!(number(&[0xa1, 0x01, 0x80], 0x14), None);
+        assert_eq!(number(&[0xa1, 0x14, 0x61, 0x78], 0x14), None);
+        assert_eq!(number(&[0xa1, 0x14, 0x07], 0x14), Some(7));
+        assert_eq!(number(&[], 0x14), None);
     }
 }

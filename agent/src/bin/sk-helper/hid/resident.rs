@@ -1,46 +1,65 @@
 //! authenticatorCredentialManagement (CTAP 2.1 § 6.8): the resident credentials made for SSH.
 
 use agent::token::TokenError;
-use agent::token::protocol::{Bytes, Pin, ResidentCredential};
+use agent::token::protocol::{Bytes, Pin, ResidentCredential, ResidentCredentials};
 use ctap_hid_fido2::FidoKeyHid;
 use ctap_hid_fido2::fidokey::credential_management::credential_management_params::{
     Credential, CredentialProtectionPolicy, Rp,
 };
+use ctap_hid_fido2::public_key_credential_descriptor::PublicKeyCredentialDescriptor;
 use secrecy::ExposeSecret;
 use ssh_key::sha2::{Digest, Sha256};
 
 use super::credential::public_key;
 use super::info::{CredentialManagement, Info, manages_credentials};
-use super::job;
+use super::{ANSWERS_WITH_PIN, fits, job};
 use crate::attempt::Job;
 use crate::failure::{Trouble, complain};
 
 /// NO_CREDENTIALS, in the library's words.
 const NO_CREDENTIALS: &str = "0x2E CTAP2_ERR_NO_CREDENTIALS";
 
-/// All resident credentials whose relying party is SSH.
-pub(crate) fn enumerate_credentials(path: &str, pin: Pin) -> Job<Vec<ResidentCredential>> {
+/// All resident credentials whose relying party is SSH, and how many others there are.
+pub(crate) fn enumerate_credentials(path: &str, pin: Pin) -> Job<ResidentCredentials> {
     let job = job(path, move |key| enumerate(key, pin.0.expose_secret()));
     Job { sends_pin: true, ..job }
 }
 
-fn enumerate(key: &mut FidoKeyHid, pin: &str) -> Result<Vec<ResidentCredential>, Trouble> {
+/// Removes a resident credential (CTAP 2.1 § 6.8.5).
+pub(crate) fn delete_credential(path: &str, pin: Pin, key_handle: Vec<u8>) -> Job<()> {
+    let run = move |key: &mut FidoKeyHid| {
+        fits(&[&key_handle])?;
+        prepare(key)?;
+        let credential = PublicKeyCredentialDescriptor { id: key_handle.clone(), ctype: "public-key".into() };
+        Ok(key.credential_management_delete_credential(Some(pin.0.expose_secret()), credential)?)
+    };
+    Job { sends_pin: true, preceding: ANSWERS_WITH_PIN, read: Some(Box::new(|_| Ok(()))), ..job(path, run) }
+}
+
+/// Tells the library which of the two commands the token has, and which PIN protocol.
+fn prepare(key: &mut FidoKeyHid) -> Result<(), Trouble> {
     let info = Info::get(key)?;
     info.prepare_for_pin(key)?;
     let command = manages_credentials(&info)
         .ok_or(Trouble::Known(TokenError::Unsupported, "the token can't list its resident keys"))?;
     key.use_pre_credential_management = command == CredentialManagement::Preview;
+    Ok(())
+}
+
+fn enumerate(key: &mut FidoKeyHid, pin: &str) -> Result<ResidentCredentials, Trouble> {
+    prepare(key)?;
     let parties = match key.credential_management_enumerate_rps(Some(pin)) {
-        Err(error) if error.to_string().contains(NO_CREDENTIALS) => return Ok(Vec::new()),
+        Err(error) if error.to_string().contains(NO_CREDENTIALS) => return Ok(ResidentCredentials::default()),
         parties => parties?,
     };
+    let (ssh, others): (Vec<_>, Vec<_>) = parties.iter().partition(|party| is_ssh(party));
     let mut credentials = Vec::new();
-    for party in parties.iter().filter(|party| is_ssh(party)) {
+    for party in ssh {
         for credential in key.credential_management_enumerate_credentials(Some(pin), &party.rpid_hash)? {
             credentials.extend(resident(credential, &party.public_key_credential_rp_entity.id)?);
         }
     }
-    Ok(credentials)
+    Ok(ResidentCredentials { ssh: credentials, other_parties: u32::try_from(others.len()).unwrap_or(u32::MAX) })
 }
 
 /// A token may cut a long relying party id short (CTAP 2.1 § 6.8.7). Such a key can't be used, for its application is part
