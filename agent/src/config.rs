@@ -53,6 +53,8 @@ pub struct Config {
     pub host: Vec<HostRule>,
     /// Whether root's connections are served; those of other users never are.
     pub allow_root: bool,
+    /// Where a person is asked.
+    pub prompts: PromptsConfig,
     /// Time limits.
     pub limits: LimitsConfig,
     /// Other agents whose keys are offered after ours, in this order.
@@ -76,6 +78,34 @@ pub struct KeyConfig {
     /// Whether it issues certificates, on this machine, and does nothing else.
     #[serde(default)]
     pub ca: bool,
+}
+
+/// The table `[prompts]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PromptsConfig {
+    /// The channels that may be used, in the order in which they are tried.
+    pub channels: Vec<ChannelKind>,
+    /// The pinentry; by default the one that the system has.
+    pub pinentry: Option<PathBuf>,
+}
+
+impl Default for PromptsConfig {
+    fn default() -> Self {
+        Self { channels: vec![ChannelKind::Terminal, ChannelKind::Pinentry, ChannelKind::Askpass], pinentry: None }
+    }
+}
+
+/// A kind of channel to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// The terminal that was attached last.
+    Terminal,
+    /// GnuPG's dialog.
+    Pinentry,
+    /// The program in SSH_ASKPASS.
+    Askpass,
 }
 
 /// The table `[limits]`, in seconds.
@@ -111,6 +141,10 @@ impl Config {
             if seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
                 bail!("{}: limits.{name} has to be between 1 and {most}", path.display());
             }
+        }
+        let pinentry = config.prompts.pinentry.as_ref();
+        if let Some(pinentry) = pinentry.filter(|pinentry| !pinentry.is_absolute()) {
+            bail!("{}: prompts.pinentry = {pinentry:?}: write the program's whole path", path.display());
         }
         // One that is no fingerprint would restrict no key, and nobody would know.
         if let Some(key) = config.keys.iter().find(|key| parse_fingerprint(&key.fingerprint).is_none()) {
@@ -303,21 +337,25 @@ pub fn shell_is_csh() -> bool {
 /// # Errors
 /// When it is not there, or it or its folder can be written by others.
 pub fn helper_program(config: &Config) -> anyhow::Result<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
     let program = match &config.helper {
         Some(program) => program.clone(),
         None => installed_helper().context("the agent can't find its own program")?,
     };
-    let program = std::fs::canonicalize(&program).with_context(|| format!("the token helper {}", program.display()))?;
+    nobody_else_can_change(&program).context("the token helper can't be used")
+}
+
+/// The program by its own path, where neither it nor its folder can be written by others.
+///
+/// # Errors
+/// When it is not there, or others could change it.
+pub(crate) fn nobody_else_can_change(program: &Path) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let program = std::fs::canonicalize(program).with_context(|| program.display().to_string())?;
     let us = rustix::process::geteuid().as_raw();
     for path in [Some(program.as_path()), program.parent()].into_iter().flatten() {
         let found = std::fs::metadata(path).with_context(|| path.display().to_string())?;
         if (found.uid() != us && found.uid() != 0) || found.mode() & 0o022 != 0 {
-            bail!(
-                "the token helper {} could be changed by others: check owner and mode of {}",
-                program.display(),
-                path.display()
-            );
+            bail!("{} could be changed by others: check owner and mode of {}", program.display(), path.display());
         }
     }
     Ok(program)
@@ -346,6 +384,11 @@ mod tests {
             ("unbound_hops = \"deny\"\n", false),
             ("[limits]\ntouch_seconds = 45\n", false),
             ("[limits]\ntouch = 5\n", false),
+            ("[prompts]\nchannels = [\"askpass\", \"terminal\"]\npinentry = \"/usr/bin/pinentry-curses\"\n", true),
+            ("[prompts]\nchannels = []\n", true),
+            ("[prompts]\nchannels = [\"popup\"]\n", false),
+            ("[prompts]\nchannel = \"askpass\"\n", false),
+            ("[prompts]\npinentry = \"pinentry-curses\"\n", false),
             ("[limits]\nrequest_seconds = 18446744073709551615\n", false),
             ("[[host]]\nname = \"device\"\noffer = [\"work\"]\n[[host]]\nname = \"*\"\noffer = []\n", true),
             ("[host]\nname = \"device\"\noffer = [\"work\"]\n", false),

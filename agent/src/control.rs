@@ -149,8 +149,8 @@ pub struct Status {
     pub keys: usize,
     /// How many terminals are attached.
     pub attached: usize,
-    /// Whether it could ask a person now, or why not.
-    pub prompts: Result<(), String>,
+    /// Where it would ask a person now, or why nowhere.
+    pub prompts: Result<String, String>,
     /// The agents whose keys it offers after its own.
     pub upstreams: Vec<UpstreamStatus>,
 }

@@ -19,7 +19,6 @@ use crate::keystore::Keystore;
 use crate::listener;
 use crate::offer::Rules;
 use crate::prompt::Chain;
-use crate::prompt::askpass::{Askpass, Environment};
 use crate::signals::{End, KeyDrop};
 use crate::socket::Socket;
 use crate::token::helper::Helpers;
@@ -83,7 +82,7 @@ impl Instance {
         let mut agent = Agent::new(
             keystore,
             Arc::new(helpers.clone()),
-            Chain::new(Askpass::find(&Environment::of_this_process())),
+            Chain::new(&config.prompts, limits.prompt),
             Arc::new(audit),
             settings,
             limits,

@@ -78,7 +78,7 @@ impl Management<'_> {
             let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await?;
             answer.map_err(|error| match error {
                 PromptError::Refused => pin_guard::not_insisted(left),
-                PromptError::NoChannel(_) => error.into(),
+                other => other.into(),
             })?;
         }
         let question = format!("PIN of {} ({left} tries left): ", describe_device(device));

@@ -1,17 +1,19 @@
 //! Asking a person. The text of a prompt is made here, once for every channel; the channels are the files below.
 
-pub mod askpass;
+mod askpass;
+mod assuan;
 pub mod attached;
+mod chain;
+pub mod environment;
+mod pinentry;
 mod text;
-
-use std::sync::Arc;
+mod tty;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::denial::{Code, Denial};
-use askpass::Askpass;
-use attached::{AttachedTerminals, Terminal};
+pub use chain::Chain;
 pub use text::{name, visible};
 
 /// What a person is asked.
@@ -44,6 +46,12 @@ pub enum PromptError {
     /// The person said no, or gave an empty answer.
     #[error("the person said no, or gave no answer")]
     Refused,
+    /// The question was there, and went away without an answer. It is not asked elsewhere: whoever ended it may want that.
+    #[error("{0}")]
+    Lost(String),
+    /// The channel's own time limit came first.
+    #[error("the prompt was not answered in time")]
+    TimeUp,
 }
 
 impl From<PromptError> for Denial {
@@ -51,6 +59,8 @@ impl From<PromptError> for Denial {
         match error {
             PromptError::NoChannel(reason) => Self::new(Code::NoPrompter, reason),
             PromptError::Refused => Self::plain(Code::PromptRefused),
+            PromptError::Lost(reason) => Self::new(Code::PromptLost, reason),
+            PromptError::TimeUp => Self::plain(Code::PromptTimeout),
         }
     }
 }
@@ -81,75 +91,5 @@ impl PresenceNotice {
     /// No notice: there is no way to show one, and the token blinks by itself.
     pub fn none() -> Self {
         Self(None)
-    }
-}
-
-/// The channels in their order: the terminal that was attached last, then askpass.
-#[derive(Debug, Default)]
-pub struct Chain {
-    /// Terminals attached with `agent-cli attach`.
-    pub attached: AttachedTerminals,
-    askpass: Option<Askpass>,
-    /// Why there is no askpass, for the refusal.
-    no_askpass: String,
-}
-
-impl Chain {
-    /// Channels of a daemon whose environment gave this askpass, or the reason why there is none.
-    #[must_use]
-    pub fn new(askpass: Result<Askpass, String>) -> Self {
-        let (askpass, no_askpass) = match askpass {
-            Ok(askpass) => (Some(askpass), String::new()),
-            Err(reason) => (None, reason),
-        };
-        Self { attached: AttachedTerminals::default(), askpass, no_askpass }
-    }
-
-    /// Whether a person can be asked now, or why not.
-    ///
-    /// # Errors
-    /// The reason, for a person.
-    pub fn reachable(&self) -> Result<(), String> {
-        self.channel().map(|_| ()).map_err(|error| error.to_string())
-    }
-
-    fn channel(&self) -> Result<Channel<'_>, PromptError> {
-        if let Some(terminal) = self.attached.latest() {
-            return Ok(Channel::Terminal(terminal));
-        }
-        let reason = || PromptError::NoChannel(format!("no terminal is attached, and {}", self.no_askpass));
-        self.askpass.as_ref().map(Channel::Askpass).ok_or_else(reason)
-    }
-}
-
-enum Channel<'a> {
-    Terminal(Arc<Terminal>),
-    Askpass(&'a Askpass),
-}
-
-impl Channel<'_> {
-    fn prompter(&self) -> &dyn Prompter {
-        match self {
-            Self::Terminal(terminal) => terminal.as_ref(),
-            Self::Askpass(askpass) => *askpass,
-        }
-    }
-}
-
-#[async_trait]
-impl Prompter for Chain {
-    async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
-        self.channel()?.prompter().confirm(prompt).await
-    }
-
-    async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
-        self.channel()?.prompter().request_pin(prompt).await
-    }
-
-    fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
-        match self.channel() {
-            Ok(channel) => channel.prompter().notify_presence(prompt),
-            Err(_) => PresenceNotice::none(),
-        }
     }
 }

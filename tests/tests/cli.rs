@@ -187,7 +187,7 @@ prompts    through askpass
     let expected = json!({
         "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
         "audit_log": agent.audit().path(), "keys": 1, "attached": 0, "prompts_reachable": true,
-        "prompts_trouble": null, "upstreams": [],
+        "prompts_channel": "through askpass", "prompts_trouble": null, "upstreams": [],
     });
     assert_eq!(json, expected);
 }
@@ -196,7 +196,11 @@ prompts    through askpass
 fn status_says_when_nobody_could_be_asked() {
     let agent = Env::new().agent().without_prompter().start();
     let printed = agent.cli(["status"]).run().success().stdout;
-    assert!(printed.contains("\nprompts    nowhere: no terminal is attached, and "), "{printed}");
+    assert!(
+        printed
+            .contains("\nprompts    nowhere: no terminal is attached, pinentry has neither a display nor a terminal"),
+        "{printed}"
+    );
     assert!(printed.ends_with(". Run `agent-cli attach` in a terminal.\n"), "{printed}");
 }
 

@@ -99,7 +99,8 @@ for_each_token! {
         assert!(refused < next, "{}", login.stderr);
         assert!(scene.device.log().contains("Accepted publickey"), "{}", scene.device.log());
 
-        let reason = "no terminal is attached, and the agent has neither DISPLAY nor WAYLAND_DISPLAY, which askpass needs";
+        let reason = "no terminal is attached, pinentry has neither a display nor a terminal to appear on, \
+            and the agent has neither DISPLAY nor WAYLAND_DISPLAY, which askpass needs";
         let denial = scene.agent.audit().wait_for_refusal();
         assert_eq!(denial.code, Code::NoPrompter);
         assert_eq!(denial.reason, reason);

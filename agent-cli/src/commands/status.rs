@@ -34,8 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
 
 fn describe(status: &Status) -> String {
     let prompts = match &status.prompts {
-        Ok(()) if status.attached > 0 => "in the attached terminal".into(),
-        Ok(()) => "through askpass".into(),
+        Ok(place) => place.clone(),
         Err(reason) => format!("nowhere: {reason}. Run `agent-cli attach` in a terminal."),
     };
     let mut lines = vec![
@@ -75,6 +74,8 @@ struct Entry<'a> {
     keys: usize,
     attached: usize,
     prompts_reachable: bool,
+    /// Where a person would be asked; null where nobody could be.
+    prompts_channel: Option<&'a str>,
     /// Why no person could be asked; null when one could be.
     prompts_trouble: Option<&'a str>,
     upstreams: Vec<Upstream<'a>>,
@@ -112,6 +113,7 @@ impl<'a> Entry<'a> {
             keys: status.keys,
             attached: status.attached,
             prompts_reachable: status.prompts.is_ok(),
+            prompts_channel: status.prompts.as_ref().ok().map(String::as_str),
             prompts_trouble: status.prompts.as_ref().err().map(String::as_str),
             upstreams: status.upstreams.iter().map(Upstream::of).collect(),
         }
@@ -124,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn status(attached: usize, prompts: Result<(), String>) -> Status {
+    fn status(attached: usize, prompts: Result<String, String>) -> Status {
         Status {
             agent: "1.2.3".into(),
             pid: 42,
@@ -140,8 +142,7 @@ mod tests {
     #[test]
     fn it_says_where_prompts_go() {
         let last = |status: &Status| describe(status).lines().last().unwrap_or_default().to_owned();
-        assert_eq!(last(&status(1, Ok(()))), "prompts    in the attached terminal");
-        assert_eq!(last(&status(0, Ok(()))), "prompts    through askpass");
+        assert_eq!(last(&status(0, Ok("through askpass".into()))), "prompts    through askpass");
         let nowhere = last(&status(0, Err("no terminal is attached".into())));
         assert!(
             nowhere.starts_with("prompts    nowhere: no terminal is attached. Run `agent-cli attach`"),
@@ -154,7 +155,7 @@ mod tests {
         let json = serde_json::to_value(Entry::of(&status(0, Err("no way".into())))).unwrap();
         let expected = serde_json::json!({
             "agent": "1.2.3", "pid": 42, "socket": "/run/agent.sock", "audit_log": "/state/audit.jsonl", "keys": 2,
-            "attached": 0, "prompts_reachable": false, "prompts_trouble": "no way",
+            "attached": 0, "prompts_reachable": false, "prompts_channel": null, "prompts_trouble": "no way",
             "upstreams": [],
         });
         assert_eq!(json, expected);
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn each_upstream_has_a_line() {
-        let mut status = status(0, Ok(()));
+        let mut status = status(0, Ok("through askpass".into()));
         status.upstreams =
             vec![upstream(Ok(3), None), upstream(Err("it is slow".into()), None), upstream(Ok(1), Some("it was slow"))];
         let text = describe(&status);

@@ -117,7 +117,7 @@ impl Connection {
             // The client hung up: the work sees it, and puts its end on record.
             () = answers => work.await,
         }
-        self.agent.prompts.attached.detach(&terminal);
+        self.agent.prompts.detach(&terminal);
     }
 
     async fn answer(
@@ -135,7 +135,7 @@ impl Connection {
                 process_table::look_up(&mut peer).await;
                 let act = Act::Attach { peer: occasion::audit_peer(&peer) };
                 manage::record(&self.agent, act).await?;
-                self.agent.prompts.attached.attach(Arc::clone(terminal));
+                self.agent.prompts.attach(Arc::clone(terminal));
                 Ok(Event::Attached)
             }
             Request::AddFile { path } => Ok(Event::Added { keys: management.add_file(path).await? }),
@@ -152,7 +152,7 @@ impl Connection {
             socket: self.paths.socket.clone(),
             audit_log: self.paths.audit_log(),
             keys: self.agent.keystore.list(since_boot()).len(),
-            attached: self.agent.prompts.attached.count(),
+            attached: self.agent.prompts.attached(),
             prompts: self.agent.prompts.reachable(),
             upstreams: self.agent.upstreams.status().await,
         }

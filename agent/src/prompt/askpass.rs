@@ -2,16 +2,17 @@
 //! output, another status than 0 refuses (ssh-agent(1), ssh(1) under SSH_ASKPASS, readpass.c).
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-use super::{PresenceNotice, Prompt, PromptError, Prompter};
+use super::environment::{self, Environment};
+use super::{Prompt, PromptError};
 use crate::config::HANDED_OVER;
 
 /// The longest answer, in bytes (readpass.c).
@@ -22,32 +23,25 @@ const DEFAULT_PROGRAM: &str = "/usr/bin/ssh-askpass";
 
 /// An askpass program.
 #[derive(Debug, Clone)]
-pub struct Askpass {
+pub(super) struct Askpass {
     program: PathBuf,
+    environment: Environment,
 }
 
-/// The environment variables that decide on askpass.
+/// What decides on askpass beside the display.
 #[derive(Debug, Default, Clone)]
-pub struct Environment {
+pub(super) struct Settings {
     /// SSH_ASKPASS.
-    pub program: Option<OsString>,
+    program: Option<OsString>,
     /// SSH_ASKPASS_REQUIRE: `force` needs no display, `never` turns askpass off.
-    pub require: Option<OsString>,
-    /// DISPLAY or WAYLAND_DISPLAY.
-    pub display: Option<OsString>,
+    require: Option<OsString>,
 }
 
-impl Environment {
-    /// That of this process.
-    #[allow(clippy::disallowed_methods, reason = "prompts may read the environment: see the architecture's rule 5")]
-    #[must_use]
-    pub fn of_this_process() -> Self {
-        let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self {
-            program: var("SSH_ASKPASS"),
-            require: var("SSH_ASKPASS_REQUIRE"),
-            display: var("DISPLAY").or_else(|| var("WAYLAND_DISPLAY")),
-        }
+impl Settings {
+    /// Those of this process.
+    pub(super) fn of_this_process() -> Self {
+        let (program, require) = environment::askpass();
+        Self { program, require }
     }
 }
 
@@ -56,25 +50,32 @@ impl Askpass {
     ///
     /// # Errors
     /// A clause for the refusal: "no terminal is attached, and …".
-    pub fn find(environment: &Environment) -> Result<Self, String> {
-        let required = environment.require.as_deref().unwrap_or_default();
+    pub(super) fn find(settings: &Settings, environment: &Environment) -> Result<Self, String> {
+        let required = settings.require.as_deref().unwrap_or_default();
         if required == "never" {
             return Err("SSH_ASKPASS_REQUIRE is \"never\"".into());
         }
-        if required != "force" && environment.display.is_none() {
+        if required != "force" && !environment.has_display() {
             return Err("the agent has neither DISPLAY nor WAYLAND_DISPLAY, which askpass needs".into());
         }
-        let program = environment.program.clone().map_or_else(|| PathBuf::from(DEFAULT_PROGRAM), PathBuf::from);
+        let program = settings.program.clone().map_or_else(|| PathBuf::from(DEFAULT_PROGRAM), PathBuf::from);
         if program.is_file() {
-            Ok(Self { program })
+            Ok(Self { program, environment: environment.clone() })
         } else {
             Err(format!("the askpass program {} is not there", program.display()))
         }
     }
 
+    /// Beside the display it has the agent's own environment, as from OpenSSH's programs.
     fn start(&self, message: &str, kind: Option<&str>, stdout: Stdio) -> Result<Child, PromptError> {
         let mut command = Command::new(&self.program);
         command.arg(message).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).kill_on_drop(true);
+        for (name, value) in self.environment.values() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         match kind {
             Some(kind) => command.env("SSH_ASKPASS_PROMPT", kind),
             None => command.env_remove("SSH_ASKPASS_PROMPT"),
@@ -102,32 +103,40 @@ impl Askpass {
         if length > LONGEST_ANSWER {
             return Err(PromptError::Refused);
         }
-        let accepted = child.wait().await.is_ok_and(|status| status.success());
+        let status = child.wait().await;
+        // One that was killed has not said no.
+        if status.as_ref().is_ok_and(|status| status.signal().is_some()) {
+            return Err(PromptError::Lost(format!("{} was killed", self.program.display())));
+        }
+        let accepted = status.is_ok_and(|status| status.success());
         let end = answer.iter().take(length).position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(length);
         answer.truncate(end);
         if accepted { Ok(answer) } else { Err(PromptError::Refused) }
     }
 }
 
-#[async_trait]
-impl Prompter for Askpass {
-    async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
+impl Askpass {
+    /// A yes.
+    pub(super) async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
         let answer = self.ask(prompt, Some("confirm")).await?;
         let yes = answer.is_empty() || answer.eq_ignore_ascii_case(b"yes");
         if yes { Ok(()) } else { Err(PromptError::Refused) }
     }
 
-    async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
+    /// A PIN or a passphrase.
+    pub(super) async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
         let answer = self.ask(prompt, None).await?;
         let text = std::str::from_utf8(&answer).map_err(|_| PromptError::Refused)?;
         if text.is_empty() { Err(PromptError::Refused) } else { Ok(SecretString::from(text)) }
     }
 
-    fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
-        match self.start(&prompt.text(), Some("none"), Stdio::null()) {
-            Ok(child) => PresenceNotice::new(Notice(Some(child))),
-            Err(_) => PresenceNotice::none(),
+    /// Shows a message until this is dropped, or the program ends.
+    pub(super) async fn notify(&self, prompt: &Prompt) -> Result<(), PromptError> {
+        let mut notice = Notice(Some(self.start(&prompt.text(), Some("none"), Stdio::null())?));
+        if let Some(child) = &mut notice.0 {
+            let _ = child.wait().await;
         }
+        Ok(())
     }
 }
 
@@ -152,21 +161,17 @@ impl Drop for Notice {
 mod tests {
     use super::*;
 
-    fn environment(program: &str, require: Option<&str>, display: Option<&str>) -> Environment {
-        Environment {
-            program: Some(program.into()),
-            require: require.map(Into::into),
-            display: display.map(Into::into),
-        }
-    }
-
     #[test]
     fn askpass_needs_a_display_unless_it_is_forced() {
-        let found = |e: Environment| Askpass::find(&e).map(|_| ());
-        assert!(found(environment("/bin/sh", None, Some(":0"))).is_ok());
-        assert!(found(environment("/bin/sh", Some("force"), None)).is_ok());
-        assert!(found(environment("/bin/sh", Some("prefer"), None)).unwrap_err().contains("DISPLAY"));
-        assert!(found(environment("/bin/sh", Some("never"), Some(":0"))).unwrap_err().contains("never"));
-        assert!(found(environment("/not/there", None, Some(":0"))).unwrap_err().contains("/not/there"));
+        let found = |program: &str, require: Option<&str>, display: Option<&str>| {
+            let settings = Settings { program: Some(program.into()), require: require.map(Into::into) };
+            let environment = Environment { display: display.map(Into::into), ..Environment::default() };
+            Askpass::find(&settings, &environment).map(|_| ())
+        };
+        assert!(found("/bin/sh", None, Some(":0")).is_ok());
+        assert!(found("/bin/sh", Some("force"), None).is_ok());
+        assert!(found("/bin/sh", Some("prefer"), None).unwrap_err().contains("DISPLAY"));
+        assert!(found("/bin/sh", Some("never"), Some(":0")).unwrap_err().contains("never"));
+        assert!(found("/not/there", None, Some(":0")).unwrap_err().contains("/not/there"));
     }
 }

@@ -57,7 +57,8 @@ impl Terminal {
         let question = Event::Question { id, kind, lines, question: prompt.question.clone() };
         let gone = || PromptError::NoChannel("the attached terminal went away, or does not read".into());
         self.events.try_send(question).map_err(|_| gone())?;
-        receiver.await.ok().flatten().ok_or(PromptError::Refused)
+        let gone = |_| PromptError::Lost("the attached terminal went away before there was an answer".into());
+        receiver.await.map_err(gone)?.ok_or(PromptError::Refused)
     }
 
     /// Ends all questions: the terminal is gone.
@@ -119,13 +120,12 @@ impl Prompter for Terminal {
 pub struct AttachedTerminals(Mutex<Vec<Arc<Terminal>>>);
 
 impl AttachedTerminals {
-    /// Adds a terminal, which gets the prompts from now on. The one it replaces is told.
-    pub fn attach(&self, terminal: Arc<Terminal>) {
+    /// Adds a terminal, which gets the prompts from now on. The one it replaces is told. Whether there was one.
+    pub fn attach(&self, terminal: Arc<Terminal>) -> bool {
         let mut terminals = self.terminals();
-        if let Some(replaced) = terminals.last() {
-            let _ = replaced.events.try_send(Event::Replaced);
-        }
+        let replaces = terminals.last().inspect(|replaced| drop(replaced.events.try_send(Event::Replaced))).is_some();
         terminals.push(terminal);
+        replaces
     }
 
     /// Removes a terminal.

@@ -1,0 +1,242 @@
+//! The channels in their order: the first one that can ask does.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+
+use super::askpass::{self, Askpass};
+use super::attached::{AttachedTerminals, Terminal};
+use super::environment::Environment;
+use super::pinentry::{self, Pinentry};
+use super::tty::Tty;
+use super::{PresenceNotice, Prompt, PromptError, Prompter};
+use crate::config::{ChannelKind, PromptsConfig};
+
+/// The channels of one agent.
+#[derive(Debug)]
+pub struct Chain {
+    /// Terminals attached with `agent-cli attach`.
+    attached: AttachedTerminals,
+    order: Vec<ChannelKind>,
+    pinentry: Result<PathBuf, String>,
+    /// See [`Pinentry`].
+    pinentry_turn: Arc<tokio::sync::Mutex<()>>,
+    askpass: askpass::Settings,
+    /// Where pinentry and askpass appear.
+    environment: Mutex<Environment>,
+    /// How long a person is asked.
+    limit: Duration,
+}
+
+impl Chain {
+    /// The channels as configured, with the display or terminal that this process knows of.
+    #[must_use]
+    pub fn new(config: &PromptsConfig, limit: Duration) -> Self {
+        Self {
+            attached: AttachedTerminals::default(),
+            order: config.channels.clone(),
+            pinentry: pinentry::find(config.pinentry.as_deref()),
+            pinentry_turn: Arc::default(),
+            askpass: askpass::Settings::of_this_process(),
+            environment: Mutex::new(Environment::of_this_process()),
+            limit,
+        }
+    }
+
+    /// Where a person would be asked now, or why nowhere.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub fn reachable(&self) -> Result<String, String> {
+        let mut reasons = Vec::new();
+        for channel in self.channels() {
+            match channel {
+                Ok(channel) => return Ok(channel.describe()),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Err(together(reasons))
+    }
+
+    /// How many terminals are attached.
+    #[must_use]
+    pub fn attached(&self) -> usize {
+        self.attached.count()
+    }
+
+    /// Makes this terminal the one that gets the prompts. The channel that had them so far is told.
+    pub fn attach(&self, terminal: Arc<Terminal>) {
+        let what = "Prompts appear in another terminal from now on, until it leaves.";
+        if !self.attached.attach(terminal) {
+            self.announce(what);
+        }
+    }
+
+    /// Takes a terminal out.
+    pub fn detach(&self, terminal: &Arc<Terminal>) {
+        self.attached.detach(terminal);
+    }
+
+    /// Has pinentry and askpass appear here from now on. The place where they appeared so far is told.
+    ///
+    /// # Errors
+    /// Why it can't be used.
+    pub fn hand_over(&self, environment: Environment) -> Result<(), String> {
+        if let Some(trouble) = environment.trouble() {
+            return Err(trouble);
+        }
+        if let Some(tty) = &environment.tty {
+            Tty::open(tty)?;
+        }
+        if environment.tty.is_none() && !environment.has_display() {
+            return Err("neither a display nor a terminal was handed over".into());
+        }
+        let changed = *self.environment() != environment;
+        if changed {
+            self.announce(&format!(
+                "Prompts that appeared here appear elsewhere from now on: {}",
+                environment.describe()
+            ));
+        }
+        *self.environment() = environment;
+        Ok(())
+    }
+
+    /// Says something where pinentry and askpass would appear, if there is a way to, and in the agent's messages.
+    fn announce(&self, what: &str) {
+        let environment = self.environment().clone();
+        tracing::warn!("{} is told: {what}", environment.describe());
+        if let Some(Ok(tty)) = environment.tty.as_deref().map(Tty::open) {
+            tty.say(&format!("fido-ssh-agent: {what}"));
+        }
+    }
+
+    fn environment(&self) -> MutexGuard<'_, Environment> {
+        self.environment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All channels in their order; of those that can't be used now, why not.
+    fn channels(&self) -> impl Iterator<Item = Result<Channel, String>> + '_ {
+        self.order.iter().map(|kind| match kind {
+            ChannelKind::Terminal => match self.attached.latest() {
+                Some(terminal) => Ok(Channel::Terminal(terminal)),
+                None => Err("no terminal is attached".into()),
+            },
+            ChannelKind::Pinentry => {
+                let (program, environment) = (self.pinentry.as_ref()?, self.environment().clone());
+                Pinentry::new(program, &environment, self.limit, &self.pinentry_turn).map(Channel::Pinentry)
+            }
+            ChannelKind::Askpass => Askpass::find(&self.askpass, &self.environment()).map(Channel::Askpass),
+        })
+    }
+}
+
+/// Several reasons as one clause.
+fn together(mut reasons: Vec<String>) -> String {
+    match (reasons.pop(), reasons.is_empty()) {
+        (None, _) => "the configuration names no channel (`prompts.channels`)".into(),
+        (Some(only), true) => only,
+        (Some(last), false) => format!("{}, and {last}", reasons.join(", ")),
+    }
+}
+
+#[derive(Debug)]
+enum Channel {
+    Terminal(Arc<Terminal>),
+    Pinentry(Pinentry),
+    Askpass(Askpass),
+}
+
+impl Channel {
+    fn describe(&self) -> String {
+        match self {
+            Self::Terminal(_) => "in the attached terminal".into(),
+            Self::Pinentry(pinentry) => format!("through {}", pinentry.describe()),
+            Self::Askpass(_) => "through askpass".into(),
+        }
+    }
+
+    async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
+        match self {
+            Self::Terminal(terminal) => terminal.confirm(prompt).await,
+            Self::Pinentry(pinentry) => pinentry.confirm(prompt).await,
+            Self::Askpass(askpass) => askpass.confirm(prompt).await,
+        }
+    }
+
+    async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
+        match self {
+            Self::Terminal(terminal) => terminal.request_pin(prompt).await,
+            Self::Pinentry(pinentry) => pinentry.request_pin(prompt).await,
+            Self::Askpass(askpass) => askpass.request_pin(prompt).await,
+        }
+    }
+}
+
+/// Tries a question on each channel until one could ask it. What is asked once is not asked elsewhere.
+macro_rules! first_that_can_ask {
+    ($chain:expr, $question:ident, $prompt:expr) => {{
+        let mut reasons = Vec::new();
+        for channel in $chain.channels() {
+            let asked = match channel {
+                Ok(channel) => channel.$question($prompt).await,
+                Err(reason) => Err(PromptError::NoChannel(reason)),
+            };
+            match asked {
+                Err(PromptError::NoChannel(reason)) => reasons.push(reason),
+                other => return other,
+            }
+        }
+        Err(PromptError::NoChannel(together(reasons)))
+    }};
+}
+
+#[async_trait]
+impl Prompter for Chain {
+    async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
+        first_that_can_ask!(self, confirm, prompt)
+    }
+
+    async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
+        first_that_can_ask!(self, request_pin, prompt)
+    }
+
+    fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
+        let mut others = Vec::new();
+        for channel in self.channels().flatten() {
+            match channel {
+                Channel::Terminal(terminal) => return terminal.notify_presence(prompt),
+                other => others.push(other),
+            }
+        }
+        PresenceNotice::new(Notice(tokio::spawn(show(others, prompt.clone()))))
+    }
+}
+
+/// Shows a notice on the first channel that can.
+async fn show(channels: Vec<Channel>, prompt: Prompt) {
+    for channel in channels {
+        let shown = match &channel {
+            Channel::Pinentry(pinentry) => pinentry.notify(&prompt).await,
+            Channel::Askpass(askpass) => askpass.notify(&prompt).await,
+            Channel::Terminal(_) => continue,
+        };
+        match shown {
+            Err(PromptError::NoChannel(reason)) => tracing::debug!("no notice there: {reason}"),
+            _ => return,
+        }
+    }
+}
+
+/// A notice that is taken down when this is dropped.
+struct Notice(JoinHandle<()>);
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
