@@ -10,9 +10,10 @@ use tokio::sync::Mutex;
 use crate::audit::AuditLog;
 use crate::audit::record::RequestId;
 use crate::keystore::{Keystore, KeystoreError};
+use crate::known_hosts::LookUp;
 use crate::limits::Limits;
 use crate::lock::Lock;
-use crate::offer;
+use crate::offer::{self, HostRule};
 use crate::pin_guard::PinGuard;
 use crate::policy;
 use crate::prompt::Chain;
@@ -37,6 +38,8 @@ pub struct Agent {
     pub settings: policy::Settings,
     /// What is offered on which host.
     pub offers: offer::Rules,
+    /// The names of hosts.
+    pub known_hosts: LookUp,
     /// How long things may take.
     pub limits: Limits,
     /// How long keys are held that bring no lifetime; None is until the agent ends.
@@ -64,6 +67,7 @@ impl Agent {
         limits: Limits,
         home: Option<PathBuf>,
     ) -> Self {
+        let known_hosts = home.as_deref().map(LookUp::of).unwrap_or_default();
         Self {
             keystore: Arc::new(keystore),
             lock: Arc::default(),
@@ -73,6 +77,7 @@ impl Agent {
             audit,
             settings,
             offers: offer::Rules::default(),
+            known_hosts,
             limits,
             default_lifetime: None,
             home,
@@ -92,8 +97,8 @@ impl Agent {
 
     /// The same agent with rules for what it offers.
     #[must_use]
-    pub fn with_offers(mut self, offers: offer::Rules) -> Self {
-        self.offers = offers;
+    pub fn with_offers(mut self, rules: Vec<HostRule>) -> Self {
+        self.offers = offer::Rules::new(rules, self.known_hosts.clone());
         self
     }
 

@@ -17,7 +17,6 @@ use crate::claim::Claim;
 use crate::config::{Config, helper_program};
 use crate::keystore::Keystore;
 use crate::listener;
-use crate::offer::Rules;
 use crate::prompt::Chain;
 use crate::signals::{End, KeyDrop};
 use crate::socket::Socket;
@@ -89,7 +88,7 @@ impl Instance {
             Some(paths.home.clone()),
         )
         .with_upstreams(upstreams)
-        .with_offers(Rules::new(config.host.clone(), &paths.home));
+        .with_offers(config.host.clone());
         agent.default_lifetime = options.default_lifetime;
         // Without keys on tokens it may never be needed. Each request starts the next one's.
         if !agent.keystore.list(since_boot()).is_empty() {

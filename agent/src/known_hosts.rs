@@ -3,6 +3,8 @@
 //! up at bytes that are not UTF-8, and matches nothing: so there is one here.
 
 pub mod files;
+pub mod look_up;
+mod naming;
 
 use std::collections::HashMap;
 
@@ -15,6 +17,8 @@ use ssh_key::public::KeyData;
 use crate::certificate::{Certificate, plain_public_key};
 use crate::identity::key_blob;
 use crate::pattern::wildcard;
+pub use look_up::LookUp;
+pub use naming::Naming;
 
 /// What begins a name that is hashed (hostfile.c HASH_MAGIC).
 const HASHED: &str = "|1|";
@@ -32,6 +36,7 @@ pub struct Known<'a> {
     certificate: Option<Certificate>,
     authority: Vec<&'a Line>,
     wall_clock: u64,
+    revoked: bool,
 }
 
 #[derive(Debug)]
@@ -62,13 +67,14 @@ impl KnownHosts {
         let authority = certificate.as_ref().map_or(&[][..], |certificate| self.lines(&certificate.authority));
         let own = plain_public_key(host_key).map_or(&[][..], |key| self.lines(&key));
         if own.iter().chain(authority).any(|line| line.marker == Marker::Revoked) {
-            return Known::default();
+            return Known { revoked: true, ..Known::default() };
         }
         Known {
             own: marked(own, Marker::None),
             certificate,
             authority: marked(authority, Marker::CertAuthority),
             wall_clock,
+            revoked: false,
         }
     }
 

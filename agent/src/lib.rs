@@ -46,6 +46,7 @@ pub mod sign;
 mod signals;
 pub mod socket;
 pub mod software_key;
+pub mod ssh_command;
 pub mod token;
 pub mod upstream;
 pub mod verify;

@@ -1,16 +1,21 @@
 //! What a person is told about a request, and what the audit log says of it: one description, in one place.
 
+mod lines;
+mod surroundings;
+
 use ssh_encoding::Decode;
 use ssh_key::public::KeyData;
 
 use crate::audit::record;
+use crate::certificate::plain_public_key;
 use crate::identity::{self, Identity};
 use crate::payload::Payload;
 use crate::peer::Peer;
 use crate::policy::{Path, Route};
-use crate::prompt::{name, visible};
+use crate::prompt::visible;
 use crate::session_binding::SessionBindings;
 use crate::token::protocol::Device;
+pub use surroundings::Surroundings;
 
 /// A request as a person has to judge it.
 #[derive(Debug, Clone, Copy)]
@@ -27,49 +32,36 @@ pub struct Occasion<'a> {
     pub token: Option<&'a Device>,
     /// Whether that token proved to hold the key.
     pub token_proven: bool,
+    /// What else is known, once it was looked up.
+    pub surroundings: Option<&'a Surroundings>,
 }
 
 impl Occasion<'_> {
-    /// The lines of a prompt: what is verified first, then what is only reported.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.what(), format!("  {}", self.destination())];
-        lines.push(format!("  asked by: {} [reported]", visible(&self.peer.describe())));
-        let key = identity::fingerprint(&self.identity.public_key);
-        lines.push(format!("  key: {key} {}", name(&self.identity.comment)));
-        if let Some(token) = self.token {
-            let doubt = if self.token_proven { "" } else { " [not proven to hold the key]" };
-            lines.push(format!("  token: {}{doubt}", describe_device(token)));
-        }
-        lines
-    }
-
-    fn what(&self) -> String {
-        match self.payload {
-            Payload::Userauth(login) => format!("Log in as {}", name(&login.user_name())),
-            Payload::SshSig { namespace } if namespace == "git" => "Sign a git commit or tag".into(),
-            Payload::SshSig { namespace } => format!("Sign a message or file (namespace {})", name(namespace)),
-            Payload::Certificate { kind } => format!("Issue a certificate ({})", name(kind)),
-            Payload::Opaque => "Sign unknown data".into(),
+    /// The key of the host where the signature is of use, if that is proven: by the connection's last binding, or by the
+    /// login itself, where it names a host key. sshd takes no such login that names another key than its own
+    /// (auth2-pubkey.c, publickey-hostbound-v00@openssh.com).
+    fn host(&self) -> Option<&[u8]> {
+        match (self.route, self.payload) {
+            (Route::Proven { host_key, .. }, _) => Some(host_key),
+            (_, Payload::Userauth(login)) => login.host_key.as_deref().filter(|key| plain_public_key(key).is_some()),
+            _ => None,
         }
     }
 
-    /// Where the signature goes, as far as that is proven.
+    /// Where the signature goes, as far as that is proven: for the record, by the fingerprints of host keys. Names are in files
+    /// that change.
     #[must_use]
     pub fn destination(&self) -> String {
-        match self.route {
-            Route::Proven { host_key, through } if through.is_empty() => {
-                format!("on the host with key {} [verified]", host_fingerprint(host_key))
+        let host = self.host().map(|key| format!("on the host with key {} [verified]", host_fingerprint(key)));
+        match (host, self.route) {
+            (Some(host), Route::Proven { through, .. } | Route::NotProven { through }) if !through.is_empty() => {
+                format!("{host}, forwarded {}", describe_path(through))
             }
-            Route::Proven { host_key, through } => {
-                format!(
-                    "on the host with key {} [verified], forwarded {}",
-                    host_fingerprint(host_key),
-                    describe_path(through)
-                )
+            (Some(host), _) => host,
+            (None, Route::Proven { through, .. } | Route::NotProven { through }) => {
+                format!("{}, destination not proven", describe_path(through))
             }
-            Route::NotProven { through } => format!("{}, destination not proven", describe_path(through)),
-            Route::Unbound => match self.payload {
+            (None, Route::Unbound) => match self.payload {
                 Payload::Userauth(_) => "asked on this machine [reported], destination not proven".into(),
                 _ => "asked on this machine [reported]".into(),
             },

@@ -1,5 +1,6 @@
 //! What the process table says of a client. It is a report, not a proof: a process can change all of it.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
@@ -32,17 +33,30 @@ pub(crate) async fn look_up(peer: &mut Peer) {
         return;
     }
     let pid = peer.pid;
+    peer.processes = read(pid, move || processes(pid)).await;
+}
+
+/// The processes that connect an ssh with the host it goes to: the child to which it gives its jump host's connection, that
+/// one's child, and so on (ssh.c, `main`, makes a ProxyCommand of a ProxyJump). What can't be found out in time stays unknown.
+pub(crate) async fn proxies(pid: i32) -> Vec<Process> {
+    read(pid, move || generations(pid, &children())).await
+}
+
+async fn read(pid: i32, what: impl FnOnce() -> Vec<Process> + Send + 'static) -> Vec<Process> {
     let found = async {
         let permit = LOOK_UPS.acquire().await.ok()?;
         let read = move || {
             let _until_it_is_done = permit;
-            processes(pid)
+            what()
         };
         tokio::task::spawn_blocking(read).await.ok()
     };
     match tokio::time::timeout(PATIENCE, found).await {
-        Ok(found) => peer.processes = found.unwrap_or_default(),
-        Err(_) => tracing::warn!(pid, "the process table does not say in time who a client is"),
+        Ok(found) => found.unwrap_or_default(),
+        Err(_) => {
+            tracing::warn!(pid, "the process table does not say in time who a client is");
+            Vec::new()
+        }
     }
 }
 
@@ -70,6 +84,38 @@ fn process(pid: i32) -> Process {
     }
 }
 
+/// All processes, by their parents.
+fn children() -> HashMap<i32, Vec<i32>> {
+    let mut children: HashMap<_, Vec<_>> = HashMap::new();
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    for pid in names.filter_map(|name| name.to_str()?.parse().ok()) {
+        if let Some(parent) = parent(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    children
+}
+
+/// The only child of each, as far as it is an ssh. A shell may stand between, that of the ProxyCommand.
+fn generations(pid: i32, children: &HashMap<i32, Vec<i32>>) -> Vec<Process> {
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![pid];
+    for _ in 0..GENERATIONS {
+        let born: Vec<_> = parents.iter().filter_map(|parent| children.get(parent)).flatten().copied().collect();
+        let mut born: Vec<_> = born.into_iter().take(GENERATIONS).map(process).collect();
+        // An ssh has one ProxyCommand. What else it has started (a LocalCommand, askpass) is no ssh.
+        match born.iter().position(|process| process.name() == "ssh") {
+            Some(ssh) => {
+                let ssh = born.swap_remove(ssh);
+                parents = vec![ssh.pid];
+                found.push(ssh);
+            }
+            None => parents = born.iter().map(|process| process.pid).collect(),
+        }
+    }
+    found
+}
+
 /// The fourth field of /proc/PID/stat; the second is the name in parentheses, and may hold anything (proc(5)).
 fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -89,5 +135,31 @@ mod tests {
         assert_eq!(peer.processes[0].executable, std::env::current_exe().ok());
         assert_eq!(peer.processes[0].directory, std::env::current_dir().ok());
         assert_eq!(parent(pid), rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()));
+    }
+
+    #[test]
+    fn a_proxy_is_found_behind_its_shell() {
+        // The program that a process runs makes an ssh of it.
+        let folder = tempfile::tempdir().unwrap();
+        let ssh = folder.path().join("ssh");
+        fs::copy("/bin/sh", &ssh).unwrap();
+        let script = format!("{} -c 'echo; read line' -W x jump; true", ssh.display());
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", &script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It runs as soon as it says something.
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let mut children = children();
+        // Other tests have children too.
+        children.insert(-1, vec![i32::try_from(shell.id()).unwrap()]);
+        let found = generations(-1, &children);
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].executable.as_deref(), Some(ssh.as_path()));
+        assert_eq!(found[0].arguments.last().unwrap(), "jump");
     }
 }

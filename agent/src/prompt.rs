@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 use crate::denial::{Code, Denial};
 pub use chain::Chain;
-pub use text::{name, visible};
+pub use text::{cut, name, visible};
 
 /// What a person is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use ssh_key::public::KeyData;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Turn;
@@ -18,7 +19,7 @@ use crate::agent::{Agent, since_boot, wall_clock};
 use crate::certificate::is_certificate;
 use crate::denial::{Code, Denial};
 use crate::identity::{Holder, Identity};
-use crate::occasion::{self, Occasion};
+use crate::occasion::{self, Occasion, Surroundings};
 use crate::payload::Payload;
 use crate::peer::Peer;
 use crate::policy::{self, Authorization, Permit, Question};
@@ -58,7 +59,8 @@ pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) 
     let payload = Payload::parse(&request.data, &request.key_blob);
     let subject = occasion::subject(&request.key, &payload, &request.bindings, &request.peer);
     let mut trail = Trail::begin(agent.audit.as_ref(), agent.next_request(), subject);
-    let result = Signing { agent, request, payload: &payload, client }.run(&mut trail).await;
+    let signing = Signing { agent, request, payload: &payload, client, surroundings: OnceCell::new() };
+    let result = signing.run(&mut trail).await;
     // 14: exactly one outcome, whichever stage ended the request.
     trail.end(result).await
 }
@@ -69,6 +71,7 @@ struct Signing<'a> {
     request: &'a Request,
     payload: &'a Payload,
     client: &'a CancellationToken,
+    surroundings: OnceCell<Surroundings>,
 }
 
 impl Signing<'_> {
@@ -128,6 +131,14 @@ impl Signing<'_> {
         Ok((own, patience.wait(self.agent.person.lock()).await?))
     }
 
+    /// Looks up what a prompt says besides what is proven. Nobody is kept waiting for that where nobody is asked.
+    async fn look_around(&self, patience: &Patience<'_>) -> Result<(), Denial> {
+        let Request { peer, bindings, .. } = self.request;
+        let surroundings =
+            || Surroundings::look_up(&self.agent.known_hosts, peer, self.payload, bindings, wall_clock());
+        patience.wait(self.surroundings.get_or_init(surroundings)).await.map(|_| ())
+    }
+
     /// Asks the person whether the key may be used.
     async fn confirm(&self, occasion: &Occasion<'_>, patience: &Patience<'_>) -> Result<(), Denial> {
         let prompt = Prompt { lines: occasion.lines(), question: "Allow this? ".into() };
@@ -155,6 +166,7 @@ impl Signing<'_> {
             peer: &self.request.peer,
             token: token.map(|token| &token.device),
             token_proven: token.is_some_and(Selected::proven),
+            surroundings: self.surroundings.get(),
         }
     }
 }

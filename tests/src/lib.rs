@@ -47,7 +47,9 @@ pub use keys::{Algorithm, KeyFile, Recipe};
 pub use output::Output;
 pub use person::{Answer, Asked, Kind, Person};
 pub use program::{Ended, Program, Running, peak_memory};
-pub use protocol::{Client, FAILURE, SIGN_RESPONSE, SUCCESS, connect_within, login, session_bind, sshsig, string};
+pub use protocol::{
+    Client, FAILURE, SIGN_RESPONSE, SUCCESS, connect_within, login, login_as, session_bind, sshsig, string,
+};
 pub use rival::Rival;
 pub use scene::Scene;
 pub use terminal::Terminal;

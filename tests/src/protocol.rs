@@ -137,13 +137,19 @@ pub fn session_bind(host: &PrivateKey, session_id: &[u8], is_forwarding: bool) -
 /// What a login with this key signs (RFC 4252 § 7); hostbound where a host key is given (OpenSSH PROTOCOL).
 #[must_use]
 pub fn login(session_id: &[u8], key: &KeyFile, host_key: Option<&[u8]>) -> Vec<u8> {
+    login_as(b"me", session_id, key, host_key)
+}
+
+/// The same as another user, who may be called anything.
+#[must_use]
+pub fn login_as(user: &[u8], session_id: &[u8], key: &KeyFile, host_key: Option<&[u8]>) -> Vec<u8> {
     const USERAUTH_REQUEST: u8 = 50;
     let method: &[u8] = if host_key.is_some() { b"publickey-hostbound-v00@openssh.com" } else { b"publickey" };
     let public = key.public();
     [
         &string(session_id)[..],
         &[USERAUTH_REQUEST],
-        &string(b"me"),
+        &string(user),
         &string(b"ssh-connection"),
         &string(method),
         &[1],

@@ -1,34 +1,26 @@
 //! The rule that holds for a connection: its last binding, looked up in known_hosts.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ssh_key::HashAlg;
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 
 use super::HostRule;
 use crate::agent::wall_clock;
-use crate::known_hosts::files::Files;
+use crate::known_hosts::LookUp;
 use crate::session_binding::SessionBindings;
-
-/// How long known_hosts may take to be read. A home on a network that hangs must not keep the list from anybody, and without
-/// a rule it is whole.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All rules of the configuration, and the files that name hosts.
 #[derive(Debug, Default)]
 pub struct Rules {
     rules: Arc<[HostRule]>,
-    known_hosts: Arc<Mutex<Files>>,
+    known_hosts: LookUp,
 }
 
 impl Rules {
-    /// The rules in their order, and the user's home directory.
+    /// The rules in their order, and the files that name hosts.
     #[must_use]
-    pub fn new(rules: Vec<HostRule>, home: &Path) -> Self {
-        Self { rules: rules.into(), known_hosts: Arc::new(Mutex::new(Files::of(home))) }
+    pub fn new(rules: Vec<HostRule>, known_hosts: LookUp) -> Self {
+        Self { rules: rules.into(), known_hosts }
     }
 
     /// The first rule for the host these bindings end at. There is none for a connection that is not bound, nor for one that
@@ -38,26 +30,12 @@ impl Rules {
         let last = bindings.last().filter(|last| !last.is_forwarding && !self.rules.is_empty())?;
         let (host_key, fingerprint) = (last.host_key.clone(), last.host_public_key.fingerprint(HashAlg::Sha256));
         let rules = Arc::clone(&self.rules);
-        let looked_up = tokio::time::timeout(PATIENCE, async {
-            // Taken before there is a thread, so that a flood of lists is no flood of threads.
-            let mut files = Arc::clone(&self.known_hosts).lock_owned().await;
-            let first = move || {
-                let known = files.current().of(&host_key, wall_clock());
-                rules.iter().position(|rule| rule.is_for(&fingerprint, &known))
-            };
-            spawn_blocking(first).await
+        let first = self.known_hosts.ask(move |known| {
+            let known = known.of(&host_key, wall_clock());
+            rules.iter().position(|rule| rule.is_for(&fingerprint, &known))
         });
-        match looked_up.await {
-            Ok(Ok(first)) => self.rules.get(first?),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "known_hosts can't be read: all keys are offered");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("known_hosts takes too long to be read: all keys are offered");
-                None
-            }
-        }
+        // Where that can't be told, all keys are offered.
+        self.rules.get(first.await??)
     }
 }
 
@@ -78,10 +56,10 @@ mod tests {
         let key = host.public_key().fingerprint(HashAlg::Sha256);
         let rule: HostRule = toml::from_str(&format!("key = \"{key}\"\noffer = []")).unwrap();
         let home = tempfile::tempdir().unwrap();
-        let rules = Rules::new(vec![rule], home.path());
+        let rules = Rules::new(vec![rule], LookUp::of(home.path()));
 
         assert!(rules.holding(&bindings).await.is_some());
-        let somebody_reads = rules.known_hosts.lock().await;
+        let somebody_reads = rules.known_hosts.hang().await;
         assert!(rules.holding(&bindings).await.is_none());
         drop(somebody_reads);
         assert!(rules.holding(&bindings).await.is_some());

@@ -19,6 +19,7 @@ impl Signing<'_> {
     ) -> Result<Signed, Denial> {
         if permit.requirements().confirm {
             let _person = self.person(patience).await?;
+            self.look_around(patience).await?;
             self.confirm(&self.occasion(identity, &permit, None), patience).await?;
             // Minutes may have passed.
             self.still_held(identity)?;

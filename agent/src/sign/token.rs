@@ -27,6 +27,7 @@ impl Signing<'_> {
         // 7: one person, one conversation with the tokens at a time. A client that hangs up leaves the queue.
         let _person = self.person(patience).await?;
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
+        self.look_around(patience).await?;
 
         // The key as it is now: while this request waited, another may have opened its file.
         let identity = self.held().ok_or_else(|| Denial::plain(Code::KeyGone))?;

@@ -105,10 +105,13 @@ fn the_question_says_what_for() {
     );
     let on_a = sign(restricted.bound(&[a], false), login(b"1", &key, Some(&a.key())));
     assert!(on_a.starts_with("Log in as me\n"), "{on_a}");
-    assert!(on_a.contains(&format!("on the host with key {} [verified]\n", fingerprint(a))), "{on_a}");
+    assert!(
+        on_a.contains(&format!("on the host with key {} [verified], not in known_hosts\n", fingerprint(a))),
+        "{on_a}"
+    );
     let behind_a = sign(restricted.bound(&[a, b], false), login(b"2", &key, Some(&b.key())));
     let through = format!(
-        "on the host with key {} [verified], forwarded through {} [verified]\n",
+        "on the host with key {} [verified], not in known_hosts\n  forwarded through the host with key {} [verified], not in known_hosts\n",
         fingerprint(b),
         fingerprint(a)
     );
