@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
 use crate::audit::record::RequestId;
+use crate::denial::{Code, Denial};
 use crate::keystore::{Keystore, KeystoreError};
 use crate::known_hosts::LookUp;
 use crate::limits::Limits;
@@ -18,6 +19,8 @@ use crate::pin_guard::PinGuard;
 use crate::policy;
 use crate::prompt::Chain;
 use crate::token::Authenticator;
+use crate::token::known::{KnownToken, KnownTokens};
+use crate::token::pluggings::Pluggings;
 use crate::upstream::Upstreams;
 
 /// The agent behind both sockets.
@@ -28,6 +31,10 @@ pub struct Agent {
     pub lock: Arc<Lock>,
     /// The tokens.
     pub authenticator: Arc<dyn Authenticator>,
+    /// The tokens that the person has named.
+    pub known_tokens: Arc<KnownTokens>,
+    /// What was found out of devices since they were plugged in.
+    pub(crate) pluggings: Pluggings,
     /// The agents whose keys are offered after ours.
     pub upstreams: Upstreams,
     /// The ways to a person.
@@ -58,9 +65,11 @@ pub struct Agent {
 impl Agent {
     /// An agent without connections yet.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "it is put together in one place")]
     pub fn new(
         keystore: Keystore,
         authenticator: Arc<dyn Authenticator>,
+        known_tokens: KnownTokens,
         prompts: Chain,
         audit: Arc<dyn AuditLog>,
         settings: policy::Settings,
@@ -72,6 +81,8 @@ impl Agent {
             keystore: Arc::new(keystore),
             lock: Arc::default(),
             authenticator,
+            known_tokens: Arc::new(known_tokens),
+            pluggings: Pluggings::default(),
             upstreams: Upstreams::default(),
             prompts,
             audit,
@@ -113,6 +124,33 @@ impl Agent {
         let keystore = Arc::clone(&self.keystore);
         let changed = tokio::task::spawn_blocking(move || change(&keystore)).await;
         changed.unwrap_or_else(|panic| Err(KeystoreError::unfinished(panic)))
+    }
+
+    /// The tokens that the person has named. Where the list can't be read, an emergency must not wait for its repair: then no
+    /// token is known, and each is shown to the person before it gets a PIN.
+    pub(crate) async fn known_tokens(&self) -> Vec<KnownToken> {
+        self.change_known_tokens(KnownTokens::list).await.unwrap_or_else(|denial| {
+            tracing::error!("no token can be recognised: {denial}");
+            Vec::new()
+        })
+    }
+
+    /// Remembers which token holds these keys. That the list can't be written spoils nothing else.
+    pub(crate) async fn remember_keys(&self, token: &str, keys: Vec<String>) {
+        let token = token.to_owned();
+        if let Err(denial) = self.change_known_tokens(move |known| known.remember(&token, &keys)).await {
+            tracing::warn!("which token holds a key can't be remembered: {denial}");
+        }
+    }
+
+    /// Reads or changes the list of named tokens, away from the daemon's own thread: it is a file under a lock.
+    pub(crate) async fn change_known_tokens<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&KnownTokens) -> Result<T, Denial> + Send + 'static,
+    ) -> Result<T, Denial> {
+        let known = Arc::clone(&self.known_tokens);
+        let changed = tokio::task::spawn_blocking(move || change(&known)).await;
+        changed.unwrap_or_else(|_| Err(Denial::plain(Code::KnownTokens)))
     }
 
     /// When a key that is added now expires, as a time since boot. `lifetime` is what it brings.

@@ -21,6 +21,7 @@ use crate::prompt::Chain;
 use crate::signals::{End, KeyDrop};
 use crate::socket::Socket;
 use crate::token::helper::Helpers;
+use crate::token::known::KnownTokens;
 use crate::upstream::Upstreams;
 use crate::{control, policy};
 
@@ -81,6 +82,7 @@ impl Instance {
         let mut agent = Agent::new(
             keystore,
             Arc::new(helpers.clone()),
+            KnownTokens::below(&paths.state),
             Chain::new(&config.prompts, limits.prompt),
             Arc::new(audit),
             settings,

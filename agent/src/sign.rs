@@ -1,5 +1,7 @@
 //! A sign request, from the frame that asked for it to the signature: one stage after the other.
 
+mod absent;
+mod choose;
 mod patience;
 mod retry;
 mod software;

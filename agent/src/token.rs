@@ -2,7 +2,11 @@
 
 pub mod helper;
 pub(crate) mod hidraw;
+pub mod known;
+pub(crate) mod pluggings;
+pub(crate) mod probe;
 pub mod protocol;
+mod quiet;
 pub mod select;
 
 use async_trait::async_trait;
@@ -139,6 +143,9 @@ pub enum TokenError {
     /// An answer that makes no sense, or a status that is none of the above.
     #[error("the token gave an answer that can't be used")]
     Protocol,
+    /// An answer that is well made, and false: its signature does not verify.
+    #[error("the token claims to hold a key and does not prove it")]
+    Unproven,
 }
 
 /// The refusal for a request that a token did not serve.
@@ -165,6 +172,7 @@ impl From<&Failure> for Denial {
             TokenError::KeyStoreFull => Code::TokenFull,
             TokenError::Unsupported => Code::TokenUnsupported,
             TokenError::HelperExited | TokenError::Protocol => Code::HelperFailed,
+            TokenError::Unproven => Code::TokenUnproven,
         };
         tracing::debug!(detail = failure.detail, status = failure.ctap_status, "{}", failure.error);
         Self::new(code, failure.error.to_string())

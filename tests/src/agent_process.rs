@@ -63,6 +63,13 @@ impl AgentOptions {
         self
     }
 
+    /// Ends a request after this.
+    #[must_use]
+    pub fn request_seconds(mut self, seconds: u64) -> Self {
+        self.limits.push(format!("request_seconds = {seconds}"));
+        self
+    }
+
     /// How long it waits for an answer.
     #[must_use]
     pub fn prompt_seconds(mut self, seconds: u64) -> Self {

@@ -40,6 +40,22 @@ pub struct Asked {
     pub shown: bool,
 }
 
+impl Asked {
+    fn question(&self) -> &str {
+        self.text.lines().last().unwrap_or_default()
+    }
+
+    fn is_to_plug_in(&self) -> bool {
+        self.kind == Kind::Confirm && self.question().starts_with(PLUG_IN)
+    }
+
+    /// Whether it asks about a token that the agent has not seen before.
+    #[must_use]
+    pub fn is_of_a_first_seen_token(&self) -> bool {
+        self.kind == Kind::Confirm && self.question().starts_with(FIRST_SEEN)
+    }
+}
+
 /// What the person answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -67,7 +83,15 @@ struct State {
     asked: Vec<Prompt>,
     script: VecDeque<Answer>,
     otherwise: Option<Answer>,
+    /// Whether it is scripted, like other questions, what they say of a token that was not seen before.
+    looks_at_tokens: bool,
 }
+
+/// The question whether a token that the agent has not seen before is theirs.
+const FIRST_SEEN: &str = "This token was not seen here since it was plugged in.";
+
+/// The question whether to wait for a token that is not plugged in.
+const PLUG_IN: &str = "Plug in ";
 
 struct Prompt {
     asked: Asked,
@@ -112,6 +136,12 @@ impl Person {
         self.lock().otherwise = Some(Answer::Refuse);
     }
 
+    /// Answers the question whether a token is theirs as any other. Unless told so, they say that it is, and the scenario
+    /// sees nothing of it.
+    pub fn looks_at_tokens(&self) {
+        self.lock().looks_at_tokens = true;
+    }
+
     /// All prompts so far, in their order.
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
@@ -126,9 +156,17 @@ impl Person {
 
     /// Waits until a prompt of this kind is on the screen, and returns it. Panics when none comes.
     pub fn wait_until_asked(&self, kind: Kind) -> Asked {
-        let wanted = |state: &State| state.shown().position(|asked| asked.kind == kind);
-        let state = self.wait_until(|state| wanted(state).is_some(), &format!("a {kind:?}"));
-        let asked = state.shown().find(|asked| asked.kind == kind);
+        self.wait_for_prompt(|asked| asked.kind == kind, &format!("a {kind:?}"))
+    }
+
+    /// The same for the question to plug in a token.
+    pub fn wait_until_a_token_is_wanted(&self) -> Asked {
+        self.wait_for_prompt(Asked::is_to_plug_in, "the question to plug in a token")
+    }
+
+    fn wait_for_prompt(&self, wanted: impl Fn(&Asked) -> bool, what: &str) -> Asked {
+        let state = self.wait_until(|state| state.shown().any(&wanted), what);
+        let asked = state.shown().find(|asked| wanted(asked));
         asked.expect("it was there a moment ago").clone()
     }
 
@@ -180,11 +218,13 @@ impl Shared {
         asked.shown = true;
         let place = {
             let mut state = self.lock();
-            let answer = match asked.kind {
-                Kind::Notice => None,
-                Kind::Secret | Kind::Confirm => state.script.pop_front().or_else(|| state.otherwise.clone()),
-            };
             let mut prompt = Prompt { asked, askpass };
+            if prompt.asked.is_of_a_first_seen_token() && !state.looks_at_tokens {
+                // A matter of course, and no part of the scenario.
+                prompt.answer(&Answer::Type("yes".into()));
+                return;
+            }
+            let answer = state.next_answer(&prompt.asked);
             if let Some(answer) = answer {
                 prompt.answer(&answer);
             }
@@ -203,6 +243,15 @@ impl Shared {
 }
 
 impl State {
+    fn next_answer(&mut self, asked: &Asked) -> Option<Answer> {
+        match asked.kind {
+            Kind::Notice => None,
+            // It waits as a notice does, until the token is there.
+            _ if asked.is_to_plug_in() => None,
+            Kind::Secret | Kind::Confirm => self.script.pop_front().or_else(|| self.otherwise.clone()),
+        }
+    }
+
     fn shown(&self) -> impl Iterator<Item = &Asked> {
         self.asked.iter().map(|prompt| &prompt.asked).filter(|asked| asked.shown)
     }

@@ -1,8 +1,6 @@
 //! The list of key files that are read again at the next start: paths and fingerprints, no key material.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +8,11 @@ use ssh_key::public::KeyData;
 
 use super::KeystoreError;
 use crate::identity::fingerprint;
+use crate::state_file::StateFile;
 
 #[derive(Debug)]
 pub(super) struct KeptKeys {
-    path: PathBuf,
+    file: StateFile,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ pub(super) struct Kept {
 
 impl KeptKeys {
     pub(super) fn below(state: &Path) -> Self {
-        Self { path: state.join("keys.json") }
+        Self { file: StateFile::at(state.join("keys.json")) }
     }
 
     pub(super) fn entries(&self) -> Result<Vec<Kept>, KeystoreError> {
@@ -68,51 +67,30 @@ impl KeptKeys {
         })
     }
 
-    /// Changes the list under a lock, since all agents of a user share it; written anew and renamed, so that a crash
-    /// leaves the old list or the new one.
     fn change(&self, change: impl FnOnce(&mut Vec<Kept>) -> bool) -> Result<(), KeystoreError> {
-        let work = || -> io::Result<()> {
-            let lock = private().open(self.path.with_extension("lock"))?;
-            lock.lock()?;
+        let work = || {
             let mut list = self.read()?;
-            if !change(&mut list.keys) {
-                return Ok(());
-            }
             list.version = 1;
-            let new = self.path.with_extension("new");
-            let mut file = private().truncate(true).open(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(&list)?)?;
-            file.sync_all()?;
-            std::fs::rename(&new, &self.path)?;
-            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+            Ok(change(&mut list.keys).then_some(list))
         };
-        work().map_err(|source| self.error(source))
+        self.file.change(work).map_err(|source: io::Error| self.error(source))
     }
 
     fn read(&self) -> io::Result<List> {
-        match std::fs::read(&self.path) {
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(list) => Ok(list),
-                Err(error) => {
-                    // An agent that does not start is worse than one that has to be given its keys again.
-                    let aside = self.path.with_extension("damaged");
-                    tracing::error!(%error, aside = %aside.display(), "the list of kept keys is damaged, and set aside");
-                    std::fs::rename(&self.path, aside)?;
-                    Ok(List::default())
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(List::default()),
+        match self.file.read() {
+            Ok(list) => Ok(list.unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                // An agent that does not start is worse than one that has to be given its keys again.
+                let aside = self.file.path().with_extension("damaged");
+                tracing::error!(%error, aside = %aside.display(), "the list of kept keys is damaged, and set aside");
+                std::fs::rename(self.file.path(), aside)?;
+                Ok(List::default())
+            }
             Err(error) => Err(error),
         }
     }
 
     fn error(&self, source: io::Error) -> KeystoreError {
-        KeystoreError { path: self.path.display().to_string(), source }
+        KeystoreError { path: self.file.path().display().to_string(), source }
     }
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    options
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Signing;
+use super::absent::{Absence, Ended};
+use super::choose::while_plugged;
 use super::patience::Patience;
 use super::retry::{Next, Tries};
 use super::trail::{Signed, Trail};
@@ -13,19 +15,44 @@ use crate::agent::Agent;
 use crate::assertion::Assertion;
 use crate::audit::record::{self, Intent, Signer, Verification};
 use crate::denial::{Code, Denial};
-use crate::identity::{Credential, Holder, Identity};
+use crate::identity::{Credential, Holder, Identity, fingerprint};
 use crate::occasion::{self, Occasion};
 use crate::policy::Permit;
 use crate::prompt::{Prompt, Prompter};
+use crate::token::hidraw::Plugging;
+use crate::token::known::KnownToken;
 use crate::token::protocol::{self, Bytes, Command, Failure, RawAssertion, Reply};
-use crate::token::select::{Selected, select};
+use crate::token::select::Selected;
 use crate::token::{Exchange, TokenError};
+
+/// How often a request's token may be pulled out before the request is refused.
+const MOST_PULLED_OUT: u32 = 3;
 
 impl Signing<'_> {
     /// Has a token sign.
     pub(super) async fn by_token(&self, patience: &Patience<'_>, trail: &mut Trail<'_>) -> Result<Signed, Denial> {
-        // 7: one person, one conversation with the tokens at a time. A client that hangs up leaves the queue.
+        // 7: one person at a time. A client that hangs up leaves the queue.
         let _person = self.person(patience).await?;
+        let mut pulled_out = 0;
+        loop {
+            // What is plugged in after this may be the token.
+            let before = Plugging::all();
+            let absence = match self.round(patience, trail).await {
+                Ok(signed) => return Ok(signed),
+                Err(Ended::Refused(denial)) => return Err(denial),
+                Err(Ended::Absent(absence)) => absence,
+            };
+            pulled_out += u32::from(absence.pulled_out);
+            if pulled_out >= MOST_PULLED_OUT {
+                return Err(absence.denial);
+            }
+            self.wait_for_token(absence, &before, patience).await?;
+        }
+    }
+
+    /// One conversation with the tokens, from looking for the right one to its signature.
+    async fn round(&self, patience: &Patience<'_>, trail: &mut Trail<'_>) -> Result<Signed, Ended> {
+        // 7: one conversation with the tokens at a time.
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
         self.look_around(patience).await?;
 
@@ -34,8 +61,17 @@ impl Signing<'_> {
         let (identity, credential) = self.open_credential(identity, patience).await?;
         let permit = self.authorize(&identity)?;
 
+        let known = self.agent.known_tokens().await;
+        let fingerprint = fingerprint(&identity.public_key);
         let mut exchange = patience.wait(self.agent.authenticator.begin()).await?.map_err(|f| Denial::from(&f))?;
-        let asking = Asking { signing: self, identity: &identity, credential: &credential, patience };
+        let asking = Asking {
+            signing: self,
+            identity: &identity,
+            credential: &credential,
+            fingerprint: &fingerprint,
+            known: &known,
+            patience,
+        };
         let result = asking.token(exchange.as_mut(), permit, trail).await;
         if result.is_err() {
             // Whatever the token still waits for, it waits for nobody.
@@ -83,33 +119,54 @@ impl Signing<'_> {
 }
 
 /// The part of a request that talks to a token.
-struct Asking<'a> {
-    signing: &'a Signing<'a>,
-    identity: &'a Identity,
-    credential: &'a Credential,
-    patience: &'a Patience<'a>,
+pub(super) struct Asking<'a> {
+    pub(super) signing: &'a Signing<'a>,
+    pub(super) identity: &'a Identity,
+    pub(super) credential: &'a Credential,
+    /// The key's.
+    pub(super) fingerprint: &'a str,
+    /// The tokens that the person has named.
+    pub(super) known: &'a [KnownToken],
+    pub(super) patience: &'a Patience<'a>,
 }
 
 impl Asking<'_> {
-    async fn token(
+    async fn token(&self, exchange: &mut dyn Exchange, permit: Permit, trail: &mut Trail<'_>) -> Result<Signed, Ended> {
+        // 8: which token holds the key.
+        let mut token = self.select(exchange, &permit).await?;
+        let lines = self.signing.occasion(self.identity, &permit, None).lines();
+        match self.ask(exchange, permit, &mut token, trail).await {
+            Ok(signed) => Ok(signed),
+            // It may be plugged in again.
+            Err(denial) if denial.code == Code::TokenAbsent => {
+                Err(Ended::Absent(Absence { denial, name: token.name, lines, pulled_out: true }))
+            }
+            Err(denial) => Err(Ended::Refused(denial)),
+        }
+    }
+
+    async fn ask(
         &self,
         exchange: &mut dyn Exchange,
         mut permit: Permit,
+        token: &mut Selected,
         trail: &mut Trail<'_>,
     ) -> Result<Signed, Denial> {
-        // 8: which token holds the key, and how it can verify its user.
-        let token = self.select(exchange, &permit).await?;
-        let mut tries = Tries::begin(exchange, &token, permit.requirements(), self.patience).await?;
+        // 8: how it can verify its user.
+        let mut tries = Tries::begin(exchange, token, permit.requirements(), self.patience).await?;
 
         if permit.requirements().confirm {
-            self.signing.confirm(&self.occasion(&permit, &token), self.patience).await?;
+            let occasion = self.occasion(&permit, token);
+            while_plugged(token, self.signing.confirm(&occasion, self.patience)).await??;
         }
         loop {
             // 9: the PIN, if the token needs it.
             let pin = match tries.verification() {
                 Verification::Pin => {
-                    let occasion = self.occasion(&permit, &token);
-                    Some(self.signing.secret(&occasion, tries.pin_question(), self.patience).await?)
+                    self.accept(token, &permit).await?;
+                    let occasion = self.occasion(&permit, token);
+                    let asked = self.signing.secret(&occasion, tries.pin_question(), self.patience);
+                    Some(while_plugged(token, asked).await??)
                 }
                 Verification::None | Verification::BuiltIn => None,
             };
@@ -125,7 +182,7 @@ impl Asking<'_> {
             let intended = trail
                 .intent(|subject| Intent {
                     subject,
-                    destination: self.occasion(&permit, &token).destination(),
+                    destination: self.occasion(&permit, token).destination(),
                     signer: Signer::Token {
                         token: occasion::audit_token(&token.device),
                         user_verification: tries.verification(),
@@ -134,11 +191,12 @@ impl Asking<'_> {
                 .await?;
 
             // 12: the token.
-            let failure = match self.assert(exchange, &permit, &token, &tries, pin).await? {
+            let failure = match self.assert(exchange, &permit, token, &tries, pin).await? {
                 Ok(raw) => {
                     // 13: believed only now.
                     let assertion = self.verify(&raw, &permit)?;
                     self.signing.still_held(self.identity)?;
+                    self.remember(token).await;
                     let says = record::Assertion {
                         flags: assertion.flags,
                         counter: assertion.counter,
@@ -152,23 +210,15 @@ impl Asking<'_> {
             let tried = tries.verification();
             match tries.after(&failure) {
                 Next::Again => trail.attempt(tried, &failure).await?,
-                Next::GiveUp(denial) => return Err(denial),
+                Next::GiveUp(denial) => {
+                    if denial.code == Code::TokenAbsent {
+                        // It may be plugged in again: then this was one attempt of the request.
+                        trail.attempt(tried, &failure).await?;
+                    }
+                    return Err(denial);
+                }
             }
         }
-    }
-
-    async fn select(&self, exchange: &mut dyn Exchange, permit: &Permit) -> Result<Selected, Denial> {
-        let lines = self.signing.occasion(self.identity, permit, None).lines();
-        let prompt = Prompt { lines, question: "Touch the token that holds this key.".into() };
-        let mut notice = None;
-        let mut on_choice = || notice = Some(self.agent().prompts.notify_presence(&prompt));
-        let selecting = select(exchange, self.credential, &self.identity.public_key, &mut on_choice);
-        let selected = self.patience.wait(selecting).await?;
-        drop(notice);
-        selected.map_err(|failure| match failure.error {
-            TokenError::NoCredentials => Denial::plain(Code::KeyNotOnToken),
-            _ => Denial::from(&failure),
-        })
     }
 
     async fn assert(
@@ -216,7 +266,7 @@ impl Asking<'_> {
             .map_err(|error| Denial::new(Code::TokenUnproven, error.to_string()))
     }
 
-    fn occasion<'b>(&'b self, permit: &'b Permit, token: &'b Selected) -> Occasion<'b> {
+    pub(super) fn occasion<'b>(&'b self, permit: &'b Permit, token: &'b Selected) -> Occasion<'b> {
         self.signing.occasion(self.identity, permit, Some(token))
     }
 
@@ -224,7 +274,7 @@ impl Asking<'_> {
         Prompt { lines: self.occasion(permit, token).lines(), question }
     }
 
-    fn agent(&self) -> &Agent {
+    pub(super) fn agent(&self) -> &Agent {
         self.signing.agent
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use zeroize::Zeroizing;
 
 use super::protocol::{Command, Failure, Hello, MAX_LINE, Message, Progress, Reply, VERSION};
+use super::quiet::QuietGaps;
 use super::{Authenticator, Exchange, Step, TokenError, hidraw};
 
 /// How long a command may take that waits for nobody. A token answers within milliseconds; a helper retries for two
@@ -40,6 +41,7 @@ pub struct Helpers(Arc<Starter>);
 struct Starter {
     program: PathBuf,
     touch_limit: Duration,
+    quiet: QuietGaps,
     /// Said hello, and waits for its one request.
     spare: Mutex<Option<Helper>>,
 }
@@ -48,7 +50,7 @@ impl Helpers {
     /// Helpers of this program, whose commands wait for a person at most `touch_limit`.
     #[must_use]
     pub fn new(program: PathBuf, touch_limit: Duration) -> Self {
-        Self(Arc::new(Starter { program, touch_limit, spare: Mutex::new(None) }))
+        Self(Arc::new(Starter { program, touch_limit, quiet: QuietGaps::default(), spare: Mutex::new(None) }))
     }
 
     /// Starts the next request's helper. A failure is met again, and reported, by the request that needs it.
@@ -108,7 +110,18 @@ impl Exchange for Conversation {
             // One token that falls silent, and takes its helper with it, must not stand between a person and another.
             self.helper = self.helpers.0.start().await?;
         }
-        self.helper.call(command, step).await
+        if !command.waits_for_person() {
+            return self.helper.call(command, step).await;
+        }
+        let quiet = &self.helpers.0.quiet;
+        let paths: Vec<_> = command.paths().into_iter().map(str::to_owned).collect();
+        quiet.pass(&paths).await;
+        let wait = quiet.begin(paths);
+        let result = self.helper.call(command, step).await;
+        if !result.as_ref().is_err_and(|failure| ended_untouched(&failure.error)) {
+            wait.answered();
+        }
+        result
     }
 
     async fn cancel(&mut self) {
@@ -278,6 +291,11 @@ async fn cancel_on_devices(channels: Vec<(String, [u8; 4])>) {
         }
     });
     let _ = timeout(CANCEL_GRACE, work).await;
+}
+
+/// Whether a token may have waited for a touch, and got none.
+fn ended_untouched(error: &TokenError) -> bool {
+    matches!(error, TokenError::UserTimeout | TokenError::Cancelled | TokenError::HelperExited | TokenError::Protocol)
 }
 
 /// A command's line. It may carry a PIN: the buffer is wiped, and large enough from the start to leave no copy behind.

@@ -1,16 +1,20 @@
 //! The FIDO device nodes, enumerated by the daemon itself: a helper's word is not enough to write to a device.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Where the kernel shows HID devices.
 const CLASS: &str = "/sys/class/hidraw";
 
 /// A report descriptor of a FIDO device begins with its usage page, 0xF1D0 (CTAP 2.1 § 11.2.8.1).
 const FIDO_USAGE_PAGE: [u8; 3] = [0x06, 0xD0, 0xF1];
+
+/// How often it is looked whether something was plugged in or pulled out, while somebody waits for that.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// CTAPHID_CANCEL with the bit of an initialization packet (CTAP 2.1 § 11.2.9.1.5).
 const CTAPHID_CANCEL: u8 = 0x80 | 0x11;
@@ -49,6 +53,17 @@ impl Plugging {
     #[cfg(test)]
     pub(crate) fn for_tests(path: &str, inode: u64) -> Self {
         Self { path: path.to_owned(), inode, created: None }
+    }
+
+    /// Whether it lasts still.
+    pub(crate) fn is_current(&self) -> bool {
+        Self::of(&self.path).as_ref() == Some(self)
+    }
+
+    /// All of now.
+    pub(crate) fn all() -> BTreeSet<Self> {
+        let nodes = fs::read_dir(CLASS).into_iter().flatten().flatten();
+        nodes.filter_map(|node| Self::of(&format!("/dev/{}", node.file_name().to_str()?))).collect()
     }
 }
 

@@ -1,14 +1,15 @@
-//! Which of the tokens that are plugged in holds a key: found out silently, at the cost of no touch and no PIN try.
+//! Which of the tokens that are plugged in is the one that holds a key: found out silently where it can be, at the cost of no
+//! touch and no PIN try, and else by the person's choice, before any PIN is asked for.
 
 use ssh_key::public::KeyData;
-use ssh_key::rand_core::{OsRng, RngCore};
 
 use super::hidraw::Plugging;
-use super::protocol::{Bytes, Command, Device, Failure, RawAssertion, Reply};
+use super::known::{KnownToken, holder_of};
+use super::pluggings::Pluggings;
+use super::probe::{Answer, probe, probe_marker, recognise};
+use super::protocol::{Command, Device, Failure, Reply};
 use super::{Exchange, TokenError};
-use crate::assertion::Assertion;
 use crate::identity::Credential;
-use crate::policy::{Requirements, UserVerification};
 
 /// The token that is going to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,72 +28,156 @@ impl Selected {
     /// Whether it is proven to be the token that holds the key.
     #[must_use]
     pub fn proven(&self) -> bool {
-        self.standing == Standing::ByKey
+        matches!(self.standing, Standing::ByKey | Standing::ByMarker)
     }
 
     /// Whether the device is still the one that was plugged in then, as far as its node tells.
     #[must_use]
     pub(crate) fn is_plugged(&self) -> bool {
-        Plugging::of(&self.device.path).as_ref() == Some(&self.plugging)
+        self.plugging.is_current()
     }
 }
 
 /// How well a device is known to be the token that is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It proved to hold the key, with a signature over a nonce of ours. Verify-required resident keys hide from a silent
-    /// question, so these can't.
+    /// It proved to hold the key, with a signature over a nonce of ours; or it has signed with the key since it was plugged
+    /// in. Verify-required resident keys hide from a silent question, so for them there is only the latter.
     ByKey,
-    /// Nothing is known of it but what it says of itself.
+    /// It proved, by its marker, to be the token that is known to hold the key.
+    ByMarker,
+    /// It proved, by its marker, to be a token that the person named. Whether that holds the key is not known.
+    Named,
+    /// The person was shown it and said that it is theirs.
+    Confirmed,
+    /// Nothing is known of it but what it says of itself: it gets no PIN before the person has seen it.
     FirstSeen,
 }
 
-/// A silent signature has neither flag.
-const SILENT: Requirements =
-    Requirements { confirm: false, user_presence: false, user_verification: UserVerification::NotRequired };
+/// The key whose token is looked for, and what is known of tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// How a token is asked for it.
+    pub credential: &'a Credential,
+    /// Its public key.
+    pub key: &'a KeyData,
+    /// Its fingerprint.
+    pub fingerprint: &'a str,
+    /// The tokens that the person has named.
+    pub known: &'a [KnownToken],
+    /// What was found out since devices were plugged in.
+    pub pluggings: &'a Pluggings,
+}
 
-/// Asks every token whether it holds the credential, and believes only a signature that verifies. When none answers and
-/// the key may be hiding, the only token there is taken, or the person chooses one by touch: `on_choice` is called when
-/// that begins.
+/// A device, and the plugging-in of which it is going to be said what it is.
+type Found = (Device, Plugging);
+
+/// Asks every token whether it holds the credential, and believes only a signature that verifies. Where none answers and the
+/// key may be hiding, the token is taken that is known to hold it, and proves by its marker to be that one. Where none is
+/// known to, the only one there is taken, or the person chooses by touch: `on_choice` is called when that begins. A device that
+/// gave a false answer is no candidate.
 ///
 /// # Errors
 /// [`TokenError::NotFound`] without tokens, [`TokenError::NoCredentials`] when none holds the key, and what the tokens
 /// said otherwise.
-pub async fn select(
+pub(crate) async fn select(
     exchange: &mut dyn Exchange,
-    credential: &Credential,
-    key: &KeyData,
+    wanted: &Wanted<'_>,
     on_choice: &mut (dyn FnMut() + Send),
 ) -> Result<Selected, Failure> {
-    let devices = list(exchange).await?;
-    if devices.is_empty() {
+    let found = list_pluggings(exchange).await?;
+    if found.is_empty() {
         return Err(Failure::new(TokenError::NotFound, "no FIDO device is plugged in"));
     }
     let mut trouble = Failure::new(TokenError::NoCredentials, "no token answered the probe");
     // Those that may hold the key all the same.
     let mut hiding = Vec::new();
-    for device in devices {
-        // Before it is asked: what it then proves is proven of this plugging-in.
-        let Some(plugging) = Plugging::of(&device.path) else {
-            continue;
-        };
-        match probe(exchange, &device, credential, key).await {
-            Ok(true) => return Ok(Selected { device, name: None, standing: Standing::ByKey, plugging }),
-            Ok(false) if credential.flags.user_verification_required() => hiding.push(device),
-            Ok(false) => {}
-            // A token with alwaysUv says nothing before its user is verified (CTAP 2.1 § 7.2).
-            Err(failure) if failure.error == TokenError::PinRequired => hiding.push(device),
+    for found in found {
+        match probe(exchange, &found.0, wanted.credential, wanted.key).await {
+            Ok(Answer::Proven) => return Ok(wanted.proven(exchange, found).await),
+            Ok(Answer::No) if !wanted.credential.flags.user_verification_required() => {}
+            Ok(Answer::No | Answer::NotSaid) => hiding.push(found),
             // One that does not answer as it should does not stand between the person and another.
             Err(failure) => trouble = failure,
         }
     }
-    let device = match hiding.len() {
-        0 => return Err(trouble),
-        1 => hiding.remove(0),
-        _ => choose(exchange, &hiding, on_choice).await?,
+    let signed = |(_, plugging): &Found| wanted.pluggings.has_signed_with(plugging, wanted.fingerprint);
+    if let Some(place) = hiding.iter().position(signed) {
+        return Ok(wanted.proven(exchange, hiding.swap_remove(place)).await);
+    }
+    let candidates = match wanted.holder() {
+        Some(holder) => {
+            let mut unrecognisable = Vec::new();
+            for found in hiding {
+                match probe_marker(exchange, &found.0, holder).await {
+                    Ok(Answer::Proven) => return Ok(selected(found, Some(holder), Standing::ByMarker)),
+                    Ok(Answer::No) => {}
+                    Ok(Answer::NotSaid) => unrecognisable.push(found),
+                    Err(failure) => trouble = failure,
+                }
+            }
+            unrecognisable
+        }
+        // A named token of which it is not known what it holds may hold this key as well as another.
+        None => hiding,
     };
-    let plugging = Plugging::of(&device.path).ok_or_else(|| Failure::new(TokenError::NotFound, "it was pulled out"))?;
-    Ok(Selected { device, name: None, standing: Standing::FirstSeen, plugging })
+    let chosen = one_of(exchange, candidates, trouble, on_choice).await?;
+    Ok(wanted.unproven(exchange, chosen).await)
+}
+
+impl<'a> Wanted<'a> {
+    /// The named token that is known to hold the key.
+    pub(crate) fn holder(&self) -> Option<&'a KnownToken> {
+        holder_of(self.known, self.fingerprint)
+    }
+
+    async fn proven(&self, exchange: &mut dyn Exchange, found: Found) -> Selected {
+        // A key is on one token only, so the token that holds it is the one that held it before.
+        let token = match self.holder() {
+            Some(holder) => Some(holder),
+            None => recognise(exchange, &found.0, self.known).await,
+        };
+        selected(found, token, Standing::ByKey)
+    }
+
+    async fn unproven(&self, exchange: &mut dyn Exchange, found: Found) -> Selected {
+        let token = recognise(exchange, &found.0, self.known).await;
+        let standing = match token {
+            Some(_) => Standing::Named,
+            None if self.pluggings.is_confirmed(&found.1) => Standing::Confirmed,
+            None => Standing::FirstSeen,
+        };
+        selected(found, token, standing)
+    }
+}
+
+fn selected((device, plugging): Found, token: Option<&KnownToken>, standing: Standing) -> Selected {
+    Selected { device, name: token.map(|token| token.name.clone()), standing, plugging }
+}
+
+/// The only one, or the one the person touches.
+async fn one_of(
+    exchange: &mut dyn Exchange,
+    mut candidates: Vec<Found>,
+    trouble: Failure,
+    on_choice: &mut (dyn FnMut() + Send),
+) -> Result<Found, Failure> {
+    match candidates.len() {
+        0 => Err(trouble),
+        1 => Ok(candidates.remove(0)),
+        _ => {
+            let devices: Vec<_> = candidates.iter().map(|(device, _)| device.clone()).collect();
+            let chosen = choose(exchange, &devices, on_choice).await?;
+            candidates.into_iter().find(|(device, _)| *device == chosen).ok_or_else(unexpected)
+        }
+    }
+}
+
+/// The FIDO devices that are plugged in, each with its plugging-in as it was before the device was asked anything: what it
+/// then proves is proven of that one.
+async fn list_pluggings(exchange: &mut dyn Exchange) -> Result<Vec<Found>, Failure> {
+    let devices = list(exchange).await?.into_iter();
+    Ok(devices.filter_map(|device| Plugging::of(&device.path).map(|plugging| (device, plugging))).collect())
 }
 
 /// The FIDO devices that are plugged in, in the order of their nodes.
@@ -125,33 +210,6 @@ pub async fn choose(
         Reply::Selected { path } => devices.iter().find(|device| device.path == path).cloned().ok_or_else(unexpected),
         _ => Err(unexpected()),
     }
-}
-
-async fn probe(
-    exchange: &mut dyn Exchange,
-    device: &Device,
-    credential: &Credential,
-    key: &KeyData,
-) -> Result<bool, Failure> {
-    let mut nonce = [0u8; 32];
-    OsRng.fill_bytes(&mut nonce);
-    let command = Command::Probe {
-        path: device.path.clone(),
-        application: credential.application.clone(),
-        key_handle: Bytes(credential.key_handle.as_bytes().to_vec()),
-        data: Bytes(nonce.to_vec()),
-    };
-    match exchange.call(command, &mut || ()).await {
-        Ok(Reply::Assertion(raw)) => Ok(proves(&raw, credential, key, &nonce)),
-        Ok(_) => Err(unexpected()),
-        Err(failure) if failure.error == TokenError::NoCredentials => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
-fn proves(raw: &RawAssertion, credential: &Credential, key: &KeyData, nonce: &[u8]) -> bool {
-    Assertion::read(key, credential, &raw.auth_data.0, &raw.signature.0, &raw.credential_id.0)
-        .is_ok_and(|assertion| assertion.verify(key, nonce, &SILENT).is_ok())
 }
 
 fn unexpected() -> Failure {

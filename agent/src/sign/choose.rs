@@ -1,0 +1,90 @@
+//! Which token is asked, and what the person has to say to that before it gets a PIN.
+
+use std::future::Future;
+
+use super::absent::{Absence, Ended};
+use super::token::Asking;
+use crate::denial::{Code, Denial};
+use crate::policy::Permit;
+use crate::prompt::{Prompt, Prompter};
+use crate::token::hidraw::LOOK_AGAIN;
+use crate::token::select::{Selected, Standing, Wanted, select};
+use crate::token::{Exchange, TokenError};
+
+impl Asking<'_> {
+    /// The token that holds the key, or the one that the person says does.
+    pub(super) async fn select(&self, exchange: &mut dyn Exchange, permit: &Permit) -> Result<Selected, Ended> {
+        let lines = self.signing.occasion(self.identity, permit, None).lines();
+        let prompt = Prompt { lines, question: "Touch the token that holds this key.".into() };
+        let mut notice = None;
+        let mut on_choice = || notice = Some(self.agent().prompts.notify_presence(&prompt));
+        let wanted = self.wanted();
+        let selected = self.patience.wait(select(exchange, &wanted, &mut on_choice)).await?;
+        drop(notice);
+        selected.map_err(|failure| {
+            let name = wanted.holder().map(|holder| holder.name.clone());
+            let denial = match (&failure.error, &name) {
+                (TokenError::NoCredentials, Some(name)) => {
+                    Denial::new(Code::KeyNotOnToken, format!("token {name}, which holds this key, is not plugged in"))
+                }
+                (TokenError::NoCredentials, None) => Denial::plain(Code::KeyNotOnToken),
+                _ => Denial::from(&failure),
+            };
+            match denial.code {
+                Code::KeyNotOnToken | Code::TokenAbsent => {
+                    Ended::Absent(Absence { denial, name, lines: prompt.lines, pulled_out: false })
+                }
+                _ => Ended::Refused(denial),
+            }
+        })
+    }
+
+    /// A device that was neither named nor proven is shown to the person before it gets a PIN, once in each plugging-in.
+    pub(super) async fn accept(&self, token: &mut Selected, permit: &Permit) -> Result<(), Denial> {
+        if token.standing != Standing::FirstSeen {
+            return Ok(());
+        }
+        let question = "This token was not seen here since it was plugged in. Is it yours, and may it get its PIN? ";
+        let prompt = Prompt { lines: self.occasion(permit, token).lines(), question: question.into() };
+        let asked = self.agent().prompts.confirm(&prompt);
+        let limit = self.agent().limits.prompt;
+        let answered = self.patience.wait_at_most(limit, Code::PromptTimeout, while_plugged(token, asked)).await;
+        answered???;
+        self.agent().pluggings.confirm(&token.plugging);
+        token.standing = Standing::Confirmed;
+        Ok(())
+    }
+
+    /// The token has signed with the key: the next time that is known.
+    pub(super) async fn remember(&self, token: &Selected) {
+        self.agent().pluggings.signed_with(&token.plugging, self.fingerprint);
+        let Some(name) = &token.name else { return };
+        if self.wanted().holder().is_none_or(|holder| holder.name != *name) {
+            self.agent().remember_keys(name, vec![self.fingerprint.to_owned()]).await;
+        }
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            credential: self.credential,
+            key: &self.identity.public_key,
+            fingerprint: self.fingerprint,
+            known: self.known,
+            pluggings: &self.agent().pluggings,
+        }
+    }
+}
+
+/// Waits for a person's answer as long as the token is there that it is about.
+pub(super) async fn while_plugged<T>(token: &Selected, answer: impl Future<Output = T>) -> Result<T, Denial> {
+    let pulled_out = async {
+        while token.is_plugged() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer),
+        () = pulled_out => Err(Denial::plain(Code::TokenAbsent)),
+    }
+}
