@@ -14,7 +14,7 @@ use ssh_key::sha2::{Digest, Sha256};
 use crate::identity::parse_fingerprint;
 use crate::limits::Limits;
 use crate::offer::HostRule;
-use crate::policy::{self, Rule};
+use crate::policy::{self, Rule, VerificationMode};
 
 /// The name of the product's folders.
 const NAME: &str = "fido-ssh-agent";
@@ -46,6 +46,8 @@ pub struct Config {
     pub software_keys: Rule,
     /// Adding, removing, locking and unlocking over a forwarded connection: deny (default) or allow.
     pub forwarded_management: Option<Rule>,
+    /// How tokens verify their user: as-key-asks (default), pin, built-in, built-in-then-pin, or pin-and-built-in.
+    pub user_verification: VerificationMode,
     /// Keys with settings of their own.
     #[serde(rename = "key")]
     pub keys: Vec<KeyConfig>,
@@ -78,6 +80,8 @@ pub struct KeyConfig {
     /// Whether it issues certificates, on this machine, and does nothing else.
     #[serde(default)]
     pub ca: bool,
+    /// How the token verifies its user for this key, in the place of the general setting.
+    pub user_verification: Option<VerificationMode>,
 }
 
 /// The table `[prompts]`.
@@ -176,12 +180,15 @@ impl Config {
     #[must_use]
     pub fn settings(&self) -> policy::Settings {
         let authorities = self.keys.iter().filter(|key| key.ca).map(|key| key.fingerprint.clone());
+        let own_modes = self.keys.iter().filter_map(|key| Some((key.fingerprint.clone(), key.user_verification?)));
         policy::Settings {
             unbound_hop: self.unbound_hop,
             opaque: self.opaque,
             software_keys: self.software_keys,
             forwarded_management: self.forwarded_management.unwrap_or(Rule::Deny),
             authorities: authorities.collect(),
+            user_verification: self.user_verification,
+            key_verification: own_modes.collect(),
         }
     }
 
@@ -396,6 +403,14 @@ mod tests {
             ("[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nca = true\n", true),
             ("[[key]]\nfingerprint = \"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nca = true\n", false),
             ("[[key]]\nfingerprint = \"MD5:d4:1d:8c:d9:8f:00:b2:04:e9:80:09:98:ec:f8:42:7e\"\nca = true\n", false),
+            ("user_verification = \"pin-and-built-in\"\n", true),
+            ("user_verification = \"as-key-asks\"\n", true),
+            ("user_verification = \"pin_and_built_in\"\n", false),
+            ("user_verification = \"none\"\n", false),
+            (
+                "[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nuser_verification = \"pin\"\n",
+                true,
+            ),
             ("[[upstream]]\n", false),
             ("[[upstream]]\nsocket = \"/run/other\"\nkeys = 2\n", false),
         ] {

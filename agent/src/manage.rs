@@ -13,7 +13,7 @@ use crate::audit::record::Act;
 use crate::denial::{Code, Denial};
 use crate::occasion::describe_device;
 use crate::pin_guard;
-use crate::prompt::{Prompt, PromptError, Prompter};
+use crate::prompt::{Prompt, Prompter};
 use crate::sign::Patience;
 use crate::token::hidraw::Plugging;
 use crate::token::protocol::{Command, Device, Reply, State};
@@ -76,10 +76,7 @@ impl Management<'_> {
             let prompt = Prompt { lines: vec![describe_device(device)], question: stake };
             let asked = self.terminal.confirm(&prompt);
             let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await?;
-            answer.map_err(|error| match error {
-                PromptError::Refused => pin_guard::not_insisted(left),
-                other => other.into(),
-            })?;
+            pin_guard::insisted(answer, left)?;
         }
         let question = format!("PIN of {} ({left} tries left): ", describe_device(device));
         self.secret(Prompt { lines: vec![], question }, patience).await

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::denial::{Code, Denial};
+use crate::prompt::PromptError;
 use crate::token::hidraw::Plugging;
 use crate::token::protocol::State;
 
@@ -117,9 +118,17 @@ pub(crate) fn stake(left: u32) -> Option<String> {
     }
 }
 
-/// The refusal for a person who did not insist.
-pub(crate) fn not_insisted(left: u32) -> Denial {
-    Denial::new(Code::PinFewTries, format!("PIN tries left: {left}, and no other one was insisted on"))
+/// What the answer to the prompt of [`stake`] means.
+///
+/// # Errors
+/// The refusal, where the person did not insist or could not be asked.
+pub(crate) fn insisted(answer: Result<(), PromptError>, left: u32) -> Result<(), Denial> {
+    answer.map_err(|error| match error {
+        PromptError::Refused => {
+            Denial::new(Code::PinFewTries, format!("PIN tries left: {left}, and no other one was insisted on"))
+        }
+        other => other.into(),
+    })
 }
 
 #[cfg(test)]

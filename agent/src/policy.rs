@@ -1,9 +1,10 @@
 //! Whether a request is served, and what it takes. Pure: everything it looks at is passed in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
+use ssh_key::public::KeyData;
 
 use crate::denial::{Code, Denial};
 use crate::destination;
@@ -42,6 +43,10 @@ pub struct Settings {
     pub forwarded_management: Rule,
     /// The fingerprints of the keys that issue certificates, and do nothing else.
     pub authorities: BTreeSet<String>,
+    /// How tokens verify their user.
+    pub user_verification: VerificationMode,
+    /// The same for single keys, by their fingerprints.
+    pub key_verification: BTreeMap<String, VerificationMode>,
 }
 
 impl Default for Settings {
@@ -52,8 +57,27 @@ impl Default for Settings {
             software_keys: Rule::Allow,
             forwarded_management: Rule::Deny,
             authorities: BTreeSet::new(),
+            user_verification: VerificationMode::default(),
+            key_verification: BTreeMap::new(),
         }
     }
+}
+
+/// How tokens verify their user, as configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerificationMode {
+    /// Where the key asks for it: by the token's own sensor where it has one, else by PIN.
+    #[default]
+    AsKeyAsks,
+    /// For every signature, by PIN.
+    Pin,
+    /// For every signature, by the token's own sensor and in no other way.
+    BuiltIn,
+    /// For every signature, by the token's own sensor where it has one, else by PIN.
+    BuiltInThenPin,
+    /// For every signature, by both: the PIN first, then the token's own sensor.
+    PinAndBuiltIn,
 }
 
 /// What a setting says.
@@ -114,8 +138,14 @@ pub struct Requirements {
 pub enum UserVerification {
     /// Not at all.
     NotRequired,
+    /// By PIN.
+    Pin,
+    /// By its own sensor.
+    BuiltIn,
     /// By its own sensor where it has one, else by PIN.
     BuiltInThenPin,
+    /// By PIN, and then by its own sensor.
+    PinAndBuiltIn,
 }
 
 /// Where a signature goes.
@@ -146,6 +176,17 @@ pub struct Path {
     pub unverified: bool,
 }
 
+impl Route {
+    /// Whether the request came from another host.
+    #[must_use]
+    pub fn is_forwarded(&self) -> bool {
+        match self {
+            Self::Unbound => false,
+            Self::Proven { through, .. } | Self::NotProven { through } => !through.is_empty(),
+        }
+    }
+}
+
 impl Path {
     /// Whether the request comes from this machine.
     #[must_use]
@@ -158,7 +199,7 @@ impl Path {
 /// passed.
 pub fn authorize(question: &Question<'_>, settings: &Settings) -> Authorization {
     match decide(question, settings) {
-        Ok(route) => Authorization::Allowed(Permit { requirements: requirements(question.identity), route }),
+        Ok(route) => Authorization::Allowed(Permit { requirements: requirements(question.identity, settings), route }),
         Err(denial) => Authorization::Denied(denial),
     }
 }
@@ -238,7 +279,7 @@ fn destinations(question: &Question<'_>) -> Result<(), Denial> {
     if proven { Ok(()) } else { Err(Denial::plain(Code::DestinationNotPermitted)) }
 }
 
-fn requirements(identity: &Identity) -> Requirements {
+fn requirements(identity: &Identity, settings: &Settings) -> Requirements {
     // The flags of a key under a passphrase are not known yet. The decision after it was opened knows them.
     let (user_presence, verify) = match &identity.holder {
         Holder::Credential(credential) => {
@@ -251,7 +292,24 @@ fn requirements(identity: &Identity) -> Requirements {
     Requirements {
         confirm: identity.constraints.confirm,
         user_presence,
-        user_verification: if verify { UserVerification::BuiltInThenPin } else { UserVerification::NotRequired },
+        user_verification: match (&identity.holder, settings.verification_mode(&identity.public_key)) {
+            (Holder::Software(_) | Holder::Upstream(_), _) => UserVerification::NotRequired,
+            (_, VerificationMode::AsKeyAsks) if verify => UserVerification::BuiltInThenPin,
+            (_, VerificationMode::AsKeyAsks) => UserVerification::NotRequired,
+            (_, VerificationMode::Pin) => UserVerification::Pin,
+            (_, VerificationMode::BuiltIn) => UserVerification::BuiltIn,
+            (_, VerificationMode::BuiltInThenPin) => UserVerification::BuiltInThenPin,
+            (_, VerificationMode::PinAndBuiltIn) => UserVerification::PinAndBuiltIn,
+        },
+    }
+}
+
+impl Settings {
+    /// How a token verifies its user for this key: the key's own entry goes before what holds in general.
+    fn verification_mode(&self, key: &KeyData) -> VerificationMode {
+        let own = || self.key_verification.get(&identity::fingerprint(key)).copied();
+        let own = if self.key_verification.is_empty() { None } else { own() };
+        own.unwrap_or(self.user_verification)
     }
 }
 

@@ -8,6 +8,7 @@ mod software;
 mod token;
 mod trail;
 mod upstream;
+mod verification;
 
 use std::sync::Arc;
 

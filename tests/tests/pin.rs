@@ -72,8 +72,8 @@ for_each_token! {
         assert_eq!(wrong_pins(&scene.token), 2);
         assert_eq!(scene.token.pin_retries(), 6);
         let denial = scene.agent.audit().wait_for_refusal();
-        assert_eq!(denial.code, Code::PinWrong);
-        assert!(denial.reason.ends_with("6 tries left"), "{denial}");
+        assert_eq!(denial.code, Code::PinGuard);
+        assert!(denial.reason.ends_with("6 tries are left"), "{denial}");
         assert!(!scene.token.is_waiting());
     }
 

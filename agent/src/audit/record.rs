@@ -175,6 +175,9 @@ pub enum Verification {
     BuiltIn,
     /// By PIN.
     Pin,
+    /// By PIN, which was proven to the token by itself, and after that by its own sensor. The signature's flags speak of the
+    /// second alone.
+    PinAndBuiltIn,
 }
 
 /// A try that did not end the request.

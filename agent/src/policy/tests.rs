@@ -153,8 +153,41 @@ fn requirements_are_what_the_key_asks() {
         (0x05, true, UserVerification::BuiltInThenPin),
         (0x25, true, UserVerification::BuiltInThenPin),
     ] {
-        let required = requirements(&identity(flags));
+        let required = requirements(&identity(flags), &Settings::default());
         assert_eq!((required.user_presence, required.user_verification), (presence, verification), "{flags:#x}");
+    }
+}
+
+/// A configured mode holds for keys that ask for nothing too, and a key's own entry goes before the general one.
+#[test]
+fn table_of_verification_modes() {
+    use UserVerification as Required;
+    use VerificationMode as Mode;
+    let (plain, verify) = (identity(0x01), identity(0x05));
+    let fingerprint = identity::fingerprint(&plain.public_key);
+    let cases = [
+        (Mode::AsKeyAsks, None, [Required::NotRequired, Required::BuiltInThenPin]),
+        (Mode::Pin, None, [Required::Pin; 2]),
+        (Mode::BuiltIn, None, [Required::BuiltIn; 2]),
+        (Mode::BuiltInThenPin, None, [Required::BuiltInThenPin; 2]),
+        (Mode::PinAndBuiltIn, None, [Required::PinAndBuiltIn; 2]),
+        (Mode::AsKeyAsks, Some(Mode::PinAndBuiltIn), [Required::PinAndBuiltIn; 2]),
+        (Mode::PinAndBuiltIn, Some(Mode::Pin), [Required::Pin; 2]),
+        (Mode::Pin, Some(Mode::AsKeyAsks), [Required::NotRequired, Required::BuiltInThenPin]),
+    ];
+    for (general, own, expected) in cases {
+        let own_entry = own.map(|mode| (fingerprint.clone(), mode));
+        let settings = Settings {
+            user_verification: general,
+            key_verification: own_entry.into_iter().collect(),
+            ..Settings::default()
+        };
+        for (identity, expected) in [&plain, &verify].into_iter().zip(expected) {
+            let found = requirements(identity, &settings).user_verification;
+            assert_eq!(found, expected, "{general:?}, the key {own:?}");
+        }
+        let software = requirements(&software(1), &settings).user_verification;
+        assert_eq!(software, Required::NotRequired, "a key in memory has no token to verify anybody");
     }
 }
 

@@ -1,16 +1,14 @@
-//! How a token's user is verified, and what is tried after a failure: bounded, and never a PIN twice.
+//! The tries of one request: what is tried first, and what follows a failure. Bounded, and never a PIN twice.
 
 use crate::audit::record::Verification;
 use crate::denial::{Code, Denial};
-use crate::policy::{Requirements, UserVerification};
-use crate::token::protocol::{Command, Failure, Reply, State};
-use crate::token::select::Selected;
-use crate::token::{Exchange, TokenError};
+use crate::pin_guard::PinGuard;
+use crate::policy::UserVerification;
+use crate::token::TokenError;
+use crate::token::hidraw::Plugging;
+use crate::token::protocol::{Failure, State};
 
-use super::patience::Patience;
-
-/// PIN prompts of one request: the first, and one more after a wrong PIN. Three wrong ones in a row would lock the token
-/// until it is plugged in again (CTAP 2.1 § 6.5.5.7.2).
+/// PIN prompts of one request: the first, and one more after a wrong PIN.
 const PIN_PROMPTS: u32 = 2;
 
 /// Fingers of one request, before the PIN is asked for instead.
@@ -19,10 +17,14 @@ const FINGER_TRIES: u32 = 3;
 /// The tries of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tries {
+    required: UserVerification,
     verification: Verification,
-    /// None where the token has no PIN.
-    pin_retries: Option<u32>,
+    /// Whether the token has one to fall back to.
+    pin_set: bool,
+    /// Whether the request came through another host: the person may not see who really asks, and gets one try.
+    forwarded: bool,
     pin_prompts: u32,
+    pin_proven: bool,
     fingers: u32,
     /// What went wrong before, for the next prompt.
     note: String,
@@ -33,131 +35,191 @@ pub(super) struct Tries {
 pub(super) enum Next {
     /// Ask again, as [`Tries::verification`] now says.
     Again,
+    /// Begin anew: this token verifies its user for every signature, whatever the key asks (alwaysUv, CTAP 2.1 § 7.2).
+    AlwaysVerified,
     /// Refuse.
     GiveUp(Denial),
 }
 
+/// The token's own sensor.
+enum Sensor {
+    Ready,
+    Blocked,
+    /// There is none, or no finger is enrolled.
+    Absent,
+}
+
 impl Tries {
-    /// Finds out how the token can verify its user, if it has to.
-    pub(super) async fn begin(
-        exchange: &mut dyn Exchange,
-        token: &Selected,
-        requirements: Requirements,
-        patience: &Patience<'_>,
+    /// Where the token need not verify its user.
+    pub(super) fn without_verification(forwarded: bool) -> Self {
+        Self {
+            required: UserVerification::NotRequired,
+            verification: Verification::None,
+            pin_set: false,
+            forwarded,
+            pin_prompts: 0,
+            pin_proven: false,
+            fingers: 0,
+            note: String::new(),
+        }
+    }
+
+    /// What comes first, as the token is now. A PIN is looked after when it is asked for: see [`super::verification`].
+    pub(super) fn with_verification(
+        required: UserVerification,
+        state: &State,
+        forwarded: bool,
     ) -> Result<Self, Denial> {
-        if requirements.user_verification == UserVerification::NotRequired {
-            return Ok(Self::new(Verification::None, None));
-        }
-        let command = Command::GetState { path: token.device.path.clone() };
-        match patience.wait(exchange.call(command, &mut || ())).await? {
-            Ok(Reply::State(state)) => Self::with_verification(&state),
-            Ok(_) => Err(Denial::plain(Code::HelperFailed)),
-            Err(failure) => Err(Denial::from(&failure)),
-        }
-    }
-
-    fn new(verification: Verification, pin_retries: Option<u32>) -> Self {
-        Self { verification, pin_retries, pin_prompts: 0, fingers: 0, note: String::new() }
-    }
-
-    /// By the token's own sensor where one is enrolled and not blocked, else by PIN.
-    fn with_verification(state: &State) -> Result<Self, Denial> {
-        let pin_retries = state.pin_retries.filter(|_| state.pin_set == Some(true));
-        if state.built_in_uv == Some(true) && state.uv_retries != Some(0) {
-            return Ok(Self::new(Verification::BuiltIn, pin_retries));
-        }
-        match pin_retries {
-            Some(0) => Err(Denial::plain(Code::PinBlocked)),
-            Some(_) => {
-                let mut tries = Self::new(Verification::Pin, pin_retries);
-                if state.built_in_uv == Some(true) {
-                    tries.note = "The fingerprint sensor is blocked. ".into();
-                }
-                Ok(tries)
+        use UserVerification::{BuiltIn, BuiltInThenPin, NotRequired, Pin, PinAndBuiltIn};
+        let sensor = match (state.built_in_uv, state.uv_retries) {
+            (Some(true), Some(0)) => Sensor::Blocked,
+            (Some(true), _) => Sensor::Ready,
+            _ => Sensor::Absent,
+        };
+        let (verification, note) = match (required, sensor) {
+            (NotRequired, _) => (Verification::None, ""),
+            (Pin, _) | (BuiltInThenPin, Sensor::Absent) => (Verification::Pin, ""),
+            (BuiltIn | BuiltInThenPin, Sensor::Ready) => (Verification::BuiltIn, ""),
+            (BuiltInThenPin, Sensor::Blocked) => (Verification::Pin, "The fingerprint sensor is blocked. "),
+            (PinAndBuiltIn, Sensor::Ready) => (Verification::PinAndBuiltIn, ""),
+            // The right PIN gives the sensor its tries back (CTAP 2.1 § 6.5.3).
+            (PinAndBuiltIn, Sensor::Blocked) => {
+                (Verification::PinAndBuiltIn, "The fingerprint sensor is blocked until the PIN is given. ")
             }
-            None => Err(Denial::plain(Code::PinNotSet)),
-        }
+            (BuiltIn, Sensor::Blocked) => return Err(Denial::plain(Code::FingerBlocked)),
+            (BuiltIn | PinAndBuiltIn, Sensor::Absent) => return Err(Denial::plain(Code::NoFingerprint)),
+        };
+        Ok(Self {
+            required,
+            verification,
+            pin_set: state.pin_set == Some(true),
+            note: note.into(),
+            ..Self::without_verification(forwarded)
+        })
+    }
+
+    /// The same after something that the next prompt is to say.
+    pub(super) fn noting(mut self, note: &str) -> Self {
+        self.note.insert_str(0, note);
+        self
     }
 
     pub(super) fn verification(&self) -> Verification {
         self.verification
     }
 
-    pub(super) fn pin_question(&self) -> String {
-        match self.pin_retries {
-            Some(1) => format!("{}PIN (last try before the token blocks itself for good): ", self.note),
-            Some(n) => format!("{}PIN ({n} tries left): ", self.note),
-            None => format!("{}PIN: ", self.note),
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.forwarded
+    }
+
+    /// Whether a PIN has to be asked for now.
+    pub(super) fn wants_pin(&self) -> bool {
+        match self.verification {
+            Verification::Pin => true,
+            Verification::PinAndBuiltIn => !self.pin_proven,
+            Verification::None | Verification::BuiltIn => false,
+        }
+    }
+
+    /// The token has accepted the PIN by itself, and the finger comes next.
+    pub(super) fn pin_is_proven(&mut self) {
+        self.pin_proven = true;
+        self.note.clear();
+    }
+
+    pub(super) fn is_pin_proven(&self) -> bool {
+        self.pin_proven
+    }
+
+    /// The prompt for a PIN, for a token that has so many tries left.
+    pub(super) fn pin_question(&self, left: u32) -> String {
+        match left {
+            1 => format!("{}PIN (last try before the token blocks itself for good): ", self.note),
+            n => format!("{}PIN ({n} tries left): ", self.note),
         }
     }
 
     pub(super) fn presence_notice(&self) -> String {
         match self.verification {
-            Verification::BuiltIn => format!("{}Put your finger on the token's sensor.", self.note),
+            Verification::BuiltIn | Verification::PinAndBuiltIn => {
+                format!("{}Put your finger on the token's sensor.", self.note)
+            }
             Verification::None | Verification::Pin => "Touch the token.".into(),
         }
     }
 
     /// Decides what follows `failure`.
-    pub(super) fn after(&mut self, failure: &Failure) -> Next {
-        let give_up = || Next::GiveUp(Denial::from(failure));
+    pub(super) fn after(&mut self, failure: &Failure, guard: &PinGuard, token: &Plugging) -> Next {
         match (&failure.error, self.verification) {
-            // A key that asks for nothing, on a token that always verifies its user.
-            (TokenError::PinRequired, Verification::None) => self.ask_for_pin("The token wants its PIN. "),
-            (TokenError::PinInvalid { retries }, Verification::Pin) => {
-                self.pin_retries = retries.or(self.pin_retries.map(|n| n.saturating_sub(1)));
-                self.pin_prompts += 1;
-                match self.pin_retries {
-                    Some(0) => Next::GiveUp(Denial::plain(Code::PinBlocked)),
-                    _ if self.pin_prompts >= PIN_PROMPTS => Next::GiveUp(self.wrong_pin()),
-                    _ => self.ask_for_pin("The PIN was wrong. "),
-                }
+            (TokenError::PinRequired, Verification::None) => Next::AlwaysVerified,
+            (TokenError::PinInvalid { retries }, Verification::Pin | Verification::PinAndBuiltIn) => {
+                let guarded = retries.map_or(Ok(()), |left| guard.wrong(token, left));
+                let left = retries.map_or_else(String::new, |n| format!(", {n} tries left"));
+                let wrong = format!("{}{left}", Code::PinWrong.meaning());
+                guarded.and_then(|()| self.ask_again_for_pin("The PIN was wrong. ", &wrong)).into()
             }
-            (TokenError::UvInvalid { retries }, Verification::BuiltIn) => {
+            (TokenError::UvInvalid { retries }, Verification::BuiltIn | Verification::PinAndBuiltIn) => {
                 self.fingers += 1;
                 if self.fingers < FINGER_TRIES && *retries != Some(0) {
                     self.note = "The finger was not recognised. ".into();
                     return Next::Again;
                 }
-                if self.pin_retries.is_none() {
-                    return give_up();
-                }
-                self.ask_for_pin("The finger was not recognised. ")
+                self.fall_back_to_pin("The finger was not recognised. ", Denial::from(failure))
             }
-            (TokenError::UvBlocked | TokenError::PinRequired, Verification::BuiltIn) if self.pin_retries.is_some() => {
-                self.ask_for_pin("The fingerprint sensor is blocked. ")
+            (TokenError::UvBlocked, Verification::BuiltIn | Verification::PinAndBuiltIn) => {
+                self.fall_back_to_pin("The fingerprint sensor is blocked. ", Denial::from(failure))
             }
-            _ => give_up(),
+            // What a token answers whose sensor did not know the finger, and that has a PIN (CTAP 2.1 § 6.2.2 step 6).
+            (TokenError::PinRequired, Verification::BuiltIn | Verification::PinAndBuiltIn) => {
+                self.fall_back_to_pin("The token wants its PIN. ", Denial::plain(Code::FingerNotRecognised))
+            }
+            _ => Next::GiveUp(Denial::from(failure)),
         }
     }
 
-    fn ask_for_pin(&mut self, note: &str) -> Next {
-        if self.pin_retries == Some(0) {
-            return Next::GiveUp(Denial::plain(Code::PinBlocked));
+    /// After a PIN that was none of the token's, or can be none.
+    pub(super) fn ask_again_for_pin(&mut self, note: &str, reason: &str) -> Result<(), Denial> {
+        self.pin_prompts += 1;
+        if self.forwarded {
+            return Err(Denial::new(Code::PinWrong, format!("{reason}; a forwarded request has one try")));
+        }
+        if self.pin_prompts >= PIN_PROMPTS {
+            return Err(Denial::new(Code::PinWrong, reason));
+        }
+        self.note = note.into();
+        Ok(())
+    }
+
+    /// The PIN takes the finger's place, where the finger alone would have done.
+    fn fall_back_to_pin(&mut self, note: &str, otherwise: Denial) -> Next {
+        if self.required != UserVerification::BuiltInThenPin || !self.pin_set {
+            return Next::GiveUp(otherwise);
         }
         self.note = note.into();
         self.verification = Verification::Pin;
         Next::Again
     }
+}
 
-    fn wrong_pin(&self) -> Denial {
-        let left = self.pin_retries.map_or_else(String::new, |n| format!(", {n} tries left"));
-        Denial::new(Code::PinWrong, format!("{}{left}", Code::PinWrong.meaning()))
+impl From<Result<(), Denial>> for Next {
+    fn from(allowed: Result<(), Denial>) -> Self {
+        allowed.map_or_else(Self::GiveUp, |()| Self::Again)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use UserVerification::{BuiltIn, BuiltInThenPin, Pin, PinAndBuiltIn};
 
-    fn state(pin: Option<u32>, sensor: Option<bool>, uv_retries: Option<u32>) -> State {
+    fn state(pin_set: bool, sensor: Option<bool>, uv_retries: Option<u32>) -> State {
         State {
-            pin_set: Some(pin.is_some()),
+            pin_set: Some(pin_set),
             built_in_uv: sensor,
             credential_management: true,
             force_pin_change: false,
             power_cycle_needed: false,
-            pin_retries: pin,
+            pin_retries: pin_set.then_some(8),
             uv_retries,
             ..State::default()
         }
@@ -167,57 +229,124 @@ mod tests {
         Failure::new(error, "")
     }
 
+    struct Story {
+        tries: Tries,
+        guard: PinGuard,
+        token: Plugging,
+    }
+
+    impl Story {
+        fn of(required: UserVerification, state: &State, forwarded: bool) -> Self {
+            let (guard, token) = (PinGuard::default(), Plugging::for_tests("/dev/hidraw0", 1));
+            if state.pin_set == Some(true) {
+                guard.may_ask(&token, state).unwrap();
+            }
+            Self { tries: Tries::with_verification(required, state, forwarded).unwrap(), guard, token }
+        }
+
+        fn after(&mut self, error: TokenError) -> Result<Verification, Code> {
+            match self.tries.after(&fail(error), &self.guard, &self.token) {
+                Next::Again => Ok(self.tries.verification()),
+                Next::AlwaysVerified => panic!("the user was to be verified"),
+                Next::GiveUp(denial) => Err(denial.code),
+            }
+        }
+    }
+
+    const WITH_FINGER: (bool, Option<bool>, Option<u32>) = (true, Some(true), Some(3));
+
+    /// Each mode on each kind of token: what comes first.
     #[test]
-    fn the_sensor_comes_first_where_it_works() {
-        for (what, state, expected) in [
-            ("pin only", state(Some(8), None, None), Ok(Verification::Pin)),
-            ("sensor", state(Some(8), Some(true), Some(3)), Ok(Verification::BuiltIn)),
-            ("sensor without fingers", state(Some(8), Some(false), Some(3)), Ok(Verification::Pin)),
-            ("sensor blocked", state(Some(8), Some(true), Some(0)), Ok(Verification::Pin)),
-            ("pin blocked", state(Some(0), None, None), Err(Code::PinBlocked)),
-            ("nothing", state(None, None, None), Err(Code::PinNotSet)),
+    fn table_of_modes() {
+        let (none, built_in, pin, both) =
+            (Ok(Verification::None), Ok(Verification::BuiltIn), Ok(Verification::Pin), Ok(Verification::PinAndBuiltIn));
+        let (absent, blocked) = (Err(Code::NoFingerprint), Err(Code::FingerBlocked));
+        for (what, (pin_set, sensor, retries), expected) in [
+            ("PIN only", (true, None, None), [none, pin, absent, pin, absent]),
+            ("no finger enrolled", (true, Some(false), Some(3)), [none, pin, absent, pin, absent]),
+            ("finger", WITH_FINGER, [none, pin, built_in, built_in, both]),
+            ("finger, not counted", (true, Some(true), None), [none, pin, built_in, built_in, both]),
+            ("finger, no PIN", (false, Some(true), Some(3)), [none, pin, built_in, built_in, both]),
+            ("finger blocked", (true, Some(true), Some(0)), [none, pin, blocked, pin, both]),
         ] {
-            let found = Tries::with_verification(&state).map(|t| t.verification()).map_err(|d| d.code);
-            assert_eq!(found, expected, "{what}");
+            let modes = [UserVerification::NotRequired, Pin, BuiltIn, BuiltInThenPin, PinAndBuiltIn];
+            for (required, expected) in modes.into_iter().zip(expected) {
+                let tries = Tries::with_verification(required, &state(pin_set, sensor, retries), false);
+                let found = tries.map(|tries| tries.verification()).map_err(|denial| denial.code);
+                assert_eq!(found, expected, "{required:?} on a token with {what}");
+            }
         }
     }
 
     #[test]
     fn a_wrong_pin_is_asked_for_again_once() {
-        let mut tries = Tries::with_verification(&state(Some(8), None, None)).unwrap();
-        assert_eq!(tries.pin_question(), "PIN (8 tries left): ");
-        assert_eq!(tries.after(&fail(TokenError::PinInvalid { retries: Some(7) })), Next::Again);
-        assert_eq!(tries.pin_question(), "The PIN was wrong. PIN (7 tries left): ");
-        let Next::GiveUp(denial) = tries.after(&fail(TokenError::PinInvalid { retries: Some(6) })) else { panic!() };
-        assert_eq!(denial.code, Code::PinWrong);
-        assert!(denial.reason.ends_with("6 tries left"));
+        let mut story = Story::of(Pin, &state(true, None, None), false);
+        assert_eq!(story.tries.pin_question(8), "PIN (8 tries left): ");
+        assert_eq!(story.after(TokenError::PinInvalid { retries: Some(7) }), Ok(Verification::Pin));
+        assert_eq!(story.tries.pin_question(7), "The PIN was wrong. PIN (7 tries left): ");
+        assert_eq!(story.after(TokenError::PinInvalid { retries: Some(6) }), Err(Code::PinGuard));
     }
 
     #[test]
-    fn a_declined_touch_never_becomes_a_pin_prompt() {
-        for sensor in [None, Some(true)] {
-            let mut tries = Tries::with_verification(&state(Some(8), sensor, Some(3))).unwrap();
-            let Next::GiveUp(denial) = tries.after(&fail(TokenError::OperationDenied)) else { panic!() };
-            assert_eq!(denial.code, Code::DeclinedOnToken);
+    fn a_wrong_pin_of_a_token_that_does_not_count_is_asked_for_again_once() {
+        let mut story = Story::of(Pin, &state(true, None, None), false);
+        assert_eq!(story.after(TokenError::PinInvalid { retries: None }), Ok(Verification::Pin));
+        assert_eq!(story.after(TokenError::PinInvalid { retries: None }), Err(Code::PinWrong));
+    }
+
+    #[test]
+    fn a_forwarded_request_has_one_try() {
+        for required in [Pin, PinAndBuiltIn] {
+            let mut story = Story::of(required, &state(true, Some(true), Some(3)), true);
+            assert_eq!(story.after(TokenError::PinInvalid { retries: Some(7) }), Err(Code::PinWrong));
         }
     }
 
     #[test]
+    fn a_declined_touch_never_becomes_a_pin_prompt() {
+        for required in [Pin, BuiltIn, BuiltInThenPin, PinAndBuiltIn] {
+            let mut story = Story::of(required, &state(true, Some(true), Some(3)), false);
+            assert_eq!(story.after(TokenError::OperationDenied), Err(Code::DeclinedOnToken));
+        }
+    }
+
+    /// The PIN takes the finger's place where the mode says so, and nowhere else.
+    #[test]
     fn a_blocked_sensor_leads_to_the_pin() {
-        let mut tries = Tries::with_verification(&state(Some(8), Some(true), Some(3))).unwrap();
-        assert_eq!(tries.after(&fail(TokenError::UvBlocked)), Next::Again);
-        assert_eq!(tries.verification(), Verification::Pin);
-        assert!(tries.pin_question().contains("blocked"));
+        for (error, note, refusal) in [
+            (TokenError::UvBlocked, "The fingerprint sensor is blocked. ", Code::FingerBlocked),
+            (TokenError::PinRequired, "The token wants its PIN. ", Code::FingerNotRecognised),
+        ] {
+            let mut story = Story::of(BuiltInThenPin, &state(true, Some(true), Some(3)), false);
+            assert_eq!(story.after(error.clone()), Ok(Verification::Pin));
+            assert_eq!(story.tries.pin_question(8), format!("{note}PIN (8 tries left): "));
+            for (required, pin_set) in [(BuiltIn, true), (PinAndBuiltIn, true), (BuiltInThenPin, false)] {
+                let mut story = Story::of(required, &state(pin_set, Some(true), Some(3)), false);
+                assert_eq!(story.after(error.clone()), Err(refusal), "{required:?}");
+            }
+        }
     }
 
     #[test]
     fn unrecognised_fingers_are_bounded() {
-        let mut tries = Tries::with_verification(&state(Some(8), Some(true), Some(5))).unwrap();
-        let invalid = fail(TokenError::UvInvalid { retries: None });
-        assert_eq!(tries.after(&invalid), Next::Again);
-        assert_eq!(tries.after(&invalid), Next::Again);
-        assert_eq!(tries.verification(), Verification::BuiltIn);
-        assert_eq!(tries.after(&invalid), Next::Again);
-        assert_eq!(tries.verification(), Verification::Pin);
+        let invalid = || TokenError::UvInvalid { retries: None };
+        for (required, verification, end) in [
+            (BuiltInThenPin, Verification::BuiltIn, Ok(Verification::Pin)),
+            (BuiltIn, Verification::BuiltIn, Err(Code::FingerNotRecognised)),
+            (PinAndBuiltIn, Verification::PinAndBuiltIn, Err(Code::FingerNotRecognised)),
+        ] {
+            let mut story = Story::of(required, &state(true, Some(true), Some(5)), false);
+            assert_eq!([story.after(invalid()), story.after(invalid())], [Ok(verification); 2]);
+            assert_eq!(story.after(invalid()), end, "{required:?}");
+        }
+    }
+
+    #[test]
+    fn a_pin_that_was_proven_is_not_asked_for_again() {
+        let mut story = Story::of(PinAndBuiltIn, &state(true, Some(true), Some(5)), false);
+        assert!(story.tries.wants_pin());
+        story.tries.pin_is_proven();
+        assert_eq!(story.after(TokenError::UvInvalid { retries: Some(4) }), Ok(Verification::PinAndBuiltIn));
+        assert!(!story.tries.wants_pin());
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::Signing;
 use super::absent::{Absence, Ended};
@@ -153,7 +153,7 @@ impl Asking<'_> {
         trail: &mut Trail<'_>,
     ) -> Result<Signed, Denial> {
         // 8: how it can verify its user.
-        let mut tries = Tries::begin(exchange, token, permit.requirements(), self.patience).await?;
+        let mut tries = self.begin(exchange, token, &permit).await?;
 
         if permit.requirements().confirm {
             let occasion = self.occasion(&permit, token);
@@ -161,15 +161,7 @@ impl Asking<'_> {
         }
         loop {
             // 9: the PIN, if the token needs it.
-            let pin = match tries.verification() {
-                Verification::Pin => {
-                    self.accept(token, &permit).await?;
-                    let occasion = self.occasion(&permit, token);
-                    let asked = self.signing.secret(&occasion, tries.pin_question(), self.patience);
-                    Some(while_plugged(token, asked).await??)
-                }
-                Verification::None | Verification::BuiltIn => None,
-            };
+            let pin = self.pin(exchange, token, &permit, &mut tries).await?;
 
             // 10: minutes may have passed. A device that took the token's place gets no PIN that was meant for the token.
             if !token.is_plugged() {
@@ -191,7 +183,7 @@ impl Asking<'_> {
                 .await?;
 
             // 12: the token.
-            let failure = match self.assert(exchange, &permit, token, &tries, pin).await? {
+            let failure = match self.answer(exchange, &permit, token, &mut tries, pin).await? {
                 Ok(raw) => {
                     // 13: believed only now.
                     let assertion = self.verify(&raw, &permit)?;
@@ -208,8 +200,12 @@ impl Asking<'_> {
             };
             // 12 → 9, within bounds.
             let tried = tries.verification();
-            match tries.after(&failure) {
+            match tries.after(&failure, &self.agent().pin_guard, &token.plugging) {
                 Next::Again => trail.attempt(tried, &failure).await?,
+                Next::AlwaysVerified => {
+                    trail.attempt(tried, &failure).await?;
+                    tries = self.begin_anew(exchange, token, &tries).await?;
+                }
                 Next::GiveUp(denial) => {
                     if denial.code == Code::TokenAbsent {
                         // It may be plugged in again: then this was one attempt of the request.
@@ -221,13 +217,13 @@ impl Asking<'_> {
         }
     }
 
-    async fn assert(
+    pub(super) async fn assert(
         &self,
         exchange: &mut dyn Exchange,
         permit: &Permit,
         token: &Selected,
         tries: &Tries,
-        pin: Option<SecretString>,
+        pin: Option<protocol::Pin>,
     ) -> Result<Result<RawAssertion, Failure>, Denial> {
         let path = token.device.path.clone();
         let application = self.credential.application.clone();
@@ -235,7 +231,9 @@ impl Asking<'_> {
         let data = Bytes(self.signing.request.data.clone());
         let verification = match (tries.verification(), pin) {
             (Verification::BuiltIn, _) => protocol::Verification::BuiltIn,
-            (Verification::Pin, Some(pin)) => protocol::Verification::Pin(protocol::Pin(pin)),
+            (Verification::Pin, Some(pin)) => protocol::Verification::Pin(pin),
+            (Verification::PinAndBuiltIn, _) if tries.is_pin_proven() => protocol::Verification::BuiltIn,
+            // Where more was required, what the token signs now is not released.
             _ => protocol::Verification::None,
         };
         let silent = !permit.requirements().user_presence && matches!(verification, protocol::Verification::None);

@@ -3,17 +3,12 @@
 
 use agent::token::TokenError;
 use agent::token::protocol::{Failure, Pin, Verification};
-use secrecy::ExposeSecret;
 
 use crate::attempt::Job;
 use crate::daemon::Daemon;
 use crate::failure::{Stop, failure};
 use crate::hid;
 use crate::operation::perform;
-
-/// A PIN has at least 4 code points and at most 63 bytes (CTAP 2.1 § 6.5.1).
-const SHORTEST_PIN: usize = 4;
-const LONGEST_PIN: usize = 63;
 
 /// How a command has its user verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +63,10 @@ impl Means {
 
 /// Refuses a PIN that can't be right.
 pub(crate) fn check(pin: &Pin) -> Result<(), Failure> {
-    let pin = pin.0.expose_secret();
-    if pin.len() > LONGEST_PIN || pin.chars().count() < SHORTEST_PIN {
-        let detail = format!("a PIN has {SHORTEST_PIN} to {LONGEST_PIN} characters: none was sent to the token");
-        return Err(failure(TokenError::PinInvalid { retries: None }, detail));
+    if pin.is_possible() {
+        return Ok(());
     }
-    Ok(())
+    Err(failure(TokenError::PinInvalid { retries: None }, "a PIN has 4 to 63 characters: none was sent to the token"))
 }
 
 /// Refuses a PIN that no token could be given. What else this one wants of it is looked at beside the token.

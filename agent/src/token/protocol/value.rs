@@ -34,6 +34,18 @@ impl<'de> Deserialize<'de> for Bytes {
 #[derive(Debug, Clone)]
 pub struct Pin(pub SecretString);
 
+impl Pin {
+    /// Whether it can be right: a PIN has at least 4 code points and at most 63 bytes (CTAP 2.1 § 6.5.1). One that can't
+    /// would cost a try all the same.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        const SHORTEST: usize = 4;
+        const LONGEST: usize = 63;
+        let pin = self.0.expose_secret();
+        pin.len() <= LONGEST && pin.chars().count() >= SHORTEST
+    }
+}
+
 impl Serialize for Pin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.0.expose_secret())
