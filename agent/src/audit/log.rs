@@ -1,14 +1,16 @@
 //! The log file: append only, each record on disk before whoever writes it goes on.
 
 mod file;
+mod lines;
 mod scan;
+pub mod segments;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::record::{Act, Attempt, Event, Intent, Outcome, RequestId};
+use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, RequestId};
 use super::{AuditError, AuditLog};
 use file::LogFile;
 use writer::Writer;
@@ -43,13 +45,14 @@ impl FileLog {
 fn settled(path: &Path) -> std::io::Result<LogFile> {
     let (mut file, orphans) = LogFile::open(path)?;
     if !orphans.is_empty() {
-        let unknown = |orphan: &scan::Orphan| Event::Outcome {
+        let unknown = |orphan: &OpenRequest| Event::Outcome {
             request: orphan.request,
             outcome: Outcome::Unknown { intent_by: orphan.agent_pid },
         };
-        file.append(orphans.iter().map(unknown))?;
+        let unknown = orphans.iter().map(unknown).collect();
+        file.append(&[unknown]).into_iter().collect::<std::io::Result<()>>()?;
     }
-    for scan::Orphan { agent_pid, request } in orphans {
+    for OpenRequest { agent_pid, request } in orphans {
         tracing::warn!(?request, agent_pid, "an earlier agent was killed during a request: its outcome is unknown");
     }
     Ok(file)
@@ -154,8 +157,9 @@ mod tests {
         std::fs::write(&path, torn).unwrap();
         drop(FileLog::open(&path).unwrap());
         let records = records(&path);
-        assert_eq!(records.len(), 2);
-        assert!(matches!(records[1].event, Event::Outcome { outcome: Outcome::Unknown { .. }, .. }));
+        assert_eq!(records.len(), 3);
+        assert!(matches!(records[1].event, Event::Act { act: Act::Torn { length: 29, .. } }));
+        assert!(matches!(records[2].event, Event::Outcome { outcome: Outcome::Unknown { .. }, .. }));
     }
 
     #[test]

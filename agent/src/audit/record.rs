@@ -2,25 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::{Hash, Head};
 use crate::denial::Denial;
 
 /// The version of the records' schema.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// One line of the log.
+/// One line of the log. What is written holds its event by reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<E = Event> {
     /// [`VERSION`].
     pub version: u32,
-    /// 1 for the first record of a log, one more for each that follows.
+    /// 1 for the first record of a log, one more for each that follows, over all its segments.
     pub sequence: u64,
+    /// The hash of the record before it.
+    pub previous: Hash,
     /// Wall clock.
     pub time: jiff::Timestamp,
     /// The daemon's process id: with `request`, names a request.
     pub agent_pid: u32,
     /// What happened.
     #[serde(flatten)]
-    pub event: Event,
+    pub event: E,
 }
 
 /// Names a request within one run of the daemon.
@@ -226,10 +229,38 @@ pub struct Assertion {
     pub user_verification: Verification,
 }
 
+/// A request with an intent and no outcome yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// The agent that wrote the intent.
+    pub agent_pid: u32,
+    /// The request.
+    pub request: RequestId,
+}
+
 /// Something other than a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "act")]
 pub enum Act {
+    /// A segment begins: its first record.
+    Segment {
+        /// The end of the segment before it.
+        head: Head,
+        /// The requests under way.
+        open: Vec<OpenRequest>,
+    },
+    /// Segments were removed, as configured: all records up to this head.
+    SegmentsRemoved {
+        /// The end of the last one that was removed.
+        head: Head,
+    },
+    /// The line before this one is no record: the agent was killed, or the disk was full, while it was written.
+    Torn {
+        /// How many bytes of it were written.
+        length: u64,
+        /// Their hash.
+        hash: Hash,
+    },
     /// The agent started.
     Start {
         /// Its version.

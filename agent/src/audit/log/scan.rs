@@ -1,31 +1,17 @@
-//! What an earlier agent wrote.
+//! What an earlier agent wrote in the segment that is written to.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::audit::record::RequestId;
+use super::lines::{Position, Tail};
+use crate::audit::chain::{Hash, Head};
+use crate::audit::record::{OpenRequest, RequestId};
 
 /// How much is read at once.
 const BUFFER: usize = 64 * 1024;
-
-pub(super) struct Found {
-    pub(super) last_sequence: u64,
-    pub(super) orphans: Vec<Orphan>,
-    /// The last record was cut short by a crash. It stays as it is, on a line of its own.
-    pub(super) torn: bool,
-}
-
-/// A request with an intent and no outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Orphan {
-    /// The agent that wrote the intent.
-    pub(super) agent_pid: u32,
-    pub(super) request: RequestId,
-}
 
 /// As much of a record as is needed here; to read all of it would make the agent slow to start.
 #[derive(Deserialize)]
@@ -38,6 +24,9 @@ struct Line {
     request: Value,
     /// Of the outcome "unknown": the agent that wrote the intent.
     intent_by: Option<u32>,
+    /// Of a segment's first record: the requests under way.
+    #[serde(default)]
+    open: Vec<OpenRequest>,
 }
 
 #[derive(Deserialize)]
@@ -49,28 +38,41 @@ enum Kind {
     Other,
 }
 
-/// Reads the log. A line that is no record is passed over: judging it is for whoever verifies the log.
-pub(super) fn scan(file: &mut File) -> std::io::Result<Found> {
+/// Reads a segment. A line between records that is none is passed over: judging it is for whoever verifies the log.
+pub(super) fn scan(file: &mut File) -> std::io::Result<Position> {
     file.seek(SeekFrom::Start(0))?;
-    let mut found = Found { last_sequence: 0, orphans: Vec::new(), torn: false };
-    let mut open = BTreeSet::new();
+    let mut position = Position::default();
+    let mut last = Vec::new();
+    let mut sequence = 0;
     let mut reader = BufReader::with_capacity(BUFFER, file);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        found.torn = !line.ends_with(b"\n");
-        if let Ok(line) = serde_json::from_slice::<Line>(&line) {
-            found.last_sequence = found.last_sequence.max(line.sequence);
-            if let Some(request) = line.request.as_u64().map(RequestId) {
-                let orphan = Orphan { agent_pid: line.intent_by.unwrap_or(line.agent_pid), request };
-                match line.record {
-                    Kind::Intent => open.insert(orphan),
-                    Kind::Outcome => open.remove(&orphan),
-                    Kind::Other => false,
-                };
+        let (record, ended) = line.strip_suffix(b"\n").map_or((line.as_slice(), false), |record| (record, true));
+        match serde_json::from_slice::<Line>(record) {
+            Ok(found) => {
+                sequence = found.sequence;
+                last.clear();
+                last.extend_from_slice(record);
+                note(&mut position.open, found);
+                position.tail = if ended { Tail::Whole } else { Tail::Unended };
             }
+            Err(_) => position.tail = position.tail.and(&line),
         }
         line.clear();
     }
-    found.orphans = open.into_iter().collect();
-    Ok(found)
+    if !last.is_empty() {
+        position.head = Head { sequence, hash: Hash::of(&last) };
+    }
+    Ok(position)
+}
+
+fn note(open: &mut Vec<OpenRequest>, line: Line) {
+    open.extend(line.open);
+    let Some(request) = line.request.as_u64().map(RequestId) else { return };
+    let request = OpenRequest { agent_pid: line.intent_by.unwrap_or(line.agent_pid), request };
+    match line.record {
+        Kind::Intent => open.push(request),
+        Kind::Outcome => open.retain(|other| *other != request),
+        Kind::Other => {}
+    }
 }

@@ -68,17 +68,11 @@ fn write_all(requests: &Receiver<Request>, file: &mut LogFile) {
     while let Ok(first) = requests.recv() {
         let batch = std::iter::once(first).chain(requests.try_iter()).take(BATCH);
         let (events, done): (Vec<_>, Vec<_>) = batch.map(|request| (request.events, request.done)).unzip();
-        let result = file.append(events.into_iter().flatten());
-        for done in done {
+        for (done, result) in done.into_iter().zip(file.append(&events)) {
             // Whoever gave up needs no answer.
-            let _ = done.send(result.as_ref().copied().map_err(copy));
+            let _ = done.send(result);
         }
     }
-}
-
-/// An error for each of those who share it.
-fn copy(error: &Error) -> Error {
-    error.raw_os_error().map_or_else(|| Error::new(error.kind(), error.to_string()), Error::from_raw_os_error)
 }
 
 #[cfg(test)]
@@ -90,6 +84,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::audit::log::segments::Segments;
     use crate::audit::record::Act;
 
     const TOGETHER: usize = 100;
@@ -150,7 +145,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let device = |path| OpenOptions::new().append(true).open(path).unwrap();
         let kinds = |file: File, log: &mut LogFile| {
-            *log = LogFile::new(&path, file);
+            *log = LogFile::new(Segments::of(&path), file).unwrap();
             let answers = written_together(TOGETHER, log);
             answers.into_iter().map(|answer| answer.unwrap_err().kind()).collect::<Vec<_>>()
         };

@@ -1,0 +1,181 @@
+//! Records on their way to the file: chained to what is there, and to each other.
+
+use std::fmt;
+
+use ssh_key::sha2::{Digest, Sha256};
+
+use crate::audit::canonical;
+use crate::audit::chain::{Hash, Head};
+use crate::audit::record::{Act, Event, OpenRequest, Outcome, Record, VERSION};
+
+/// The memory that is kept from one write to the next: that of some twenty records.
+const KEPT: usize = 16 * 1024;
+
+/// Where a log stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position {
+    /// The last record.
+    pub(super) head: Head,
+    /// Requests whose outcome is still to come.
+    pub(super) open: Vec<OpenRequest>,
+    /// What stands behind the last record.
+    pub(super) tail: Tail,
+}
+
+/// What stands behind the last record.
+#[derive(Clone, Default)]
+pub(super) enum Tail {
+    /// Its line's end.
+    #[default]
+    Whole,
+    /// Nothing: a write ended there.
+    Unended,
+    /// Its line's end, and then what is no record: a write ended within one.
+    Torn {
+        length: u64,
+        digest: Sha256,
+    },
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("Whole"),
+            Self::Unended => f.write_str("Unended"),
+            Self::Torn { length, .. } => write!(f, "Torn({length})"),
+        }
+    }
+}
+
+impl Tail {
+    /// With these bytes behind it, which are no record.
+    pub(super) fn and(self, bytes: &[u8]) -> Self {
+        let (length, digest) = match self {
+            _ if bytes.is_empty() => return self,
+            Self::Whole | Self::Unended => (0, Sha256::new()),
+            Self::Torn { length, digest } => (length, digest),
+        };
+        Self::Torn { length: length.saturating_add(bytes.len() as u64), digest: digest.chain_update(bytes) }
+    }
+}
+
+/// What a record does to the requests under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Opens(OpenRequest),
+    Closes(OpenRequest),
+    /// It belongs to one that is open.
+    Continues,
+    None,
+}
+
+/// Records as they are going to stand in the file.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    text: Vec<u8>,
+    records: Vec<Line>,
+    /// Where the log stands without them.
+    before: Position,
+}
+
+#[derive(Debug)]
+struct Line {
+    /// Before its line's end.
+    end: usize,
+    head: Head,
+    effect: Effect,
+}
+
+impl Lines {
+    /// Lines that follow this position. What is torn there is ended, and named.
+    pub(super) fn begin(&mut self, before: Position) -> Result<(), std::io::Error> {
+        self.text.clear();
+        self.text.shrink_to(KEPT);
+        self.records.clear();
+        self.before = before;
+        match self.before.tail.clone() {
+            Tail::Whole => {}
+            Tail::Unended => self.text.push(b'\n'),
+            Tail::Torn { length, digest } => {
+                self.text.push(b'\n');
+                self.push(&Event::Act { act: Act::Torn { length, hash: Hash(digest.finalize().into()) } })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a record.
+    pub(super) fn push(&mut self, event: &Event) -> std::io::Result<()> {
+        let previous = self.records.last().map_or(self.before.head, |line| line.head);
+        let record = Record {
+            version: VERSION,
+            sequence: previous.sequence.saturating_add(1),
+            previous: previous.hash,
+            time: jiff::Timestamp::now(),
+            agent_pid: std::process::id(),
+            event,
+        };
+        let line = canonical::to_vec(&record).map_err(std::io::Error::other)?;
+        self.text.extend_from_slice(&line);
+        self.records.push(Line { end: self.text.len(), head: previous.after(&line), effect: effect(event) });
+        self.text.push(b'\n');
+        Ok(())
+    }
+
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// How many requests are under way after these.
+    pub(super) fn open_after(&self) -> usize {
+        self.position(self.records.len(), Tail::Whole).open.len()
+    }
+
+    /// Where the log stands when so much of the text is in the file.
+    pub(super) fn in_file(&self, written: usize) -> Position {
+        let whole = self.records.partition_point(|line| line.end <= written);
+        let last = whole.checked_sub(1).and_then(|last| self.records.get(last));
+        let tail = match last {
+            Some(line) if line.end == written => Tail::Unended,
+            Some(line) => Tail::Whole.and(self.text.get(line.end + 1..written).unwrap_or_default()),
+            None => self.tail_without_record(written),
+        };
+        self.position(whole, tail)
+    }
+
+    /// Where not even the first record is whole.
+    fn tail_without_record(&self, written: usize) -> Tail {
+        let text = self.text.get(..written).unwrap_or_default();
+        match &self.before.tail {
+            Tail::Unended if written > 0 => Tail::Whole.and(&text[1..]),
+            tail => tail.clone().and(text),
+        }
+    }
+
+    fn position(&self, records: usize, tail: Tail) -> Position {
+        let mut open = self.before.open.clone();
+        for line in self.records.iter().take(records) {
+            match line.effect {
+                Effect::Opens(request) => open.push(request),
+                Effect::Closes(request) => open.retain(|other| *other != request),
+                Effect::Continues | Effect::None => {}
+            }
+        }
+        let last = records.checked_sub(1).and_then(|last| self.records.get(last));
+        Position { head: last.map_or(self.before.head, |line| line.head), open, tail }
+    }
+}
+
+/// What an event does to the requests under way.
+fn effect(event: &Event) -> Effect {
+    let ours = |request| OpenRequest { agent_pid: std::process::id(), request };
+    match event {
+        Event::Intent { request, .. } => Effect::Opens(ours(*request)),
+        Event::Outcome { request, outcome: Outcome::Unknown { intent_by } } => {
+            Effect::Closes(OpenRequest { agent_pid: *intent_by, request: *request })
+        }
+        Event::Outcome { request, .. } => Effect::Closes(ours(*request)),
+        Event::Attempt { .. } => Effect::Continues,
+        Event::Act { .. } => Effect::None,
+    }
+}

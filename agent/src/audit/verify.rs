@@ -1,0 +1,247 @@
+//! Whether a log is what an agent wrote: its chain, and what was kept of it elsewhere.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use ssh_key::sha2::{Digest, Sha256};
+
+use super::canonical;
+use super::chain::{Hash, Head};
+use super::log::segments::Segments;
+use super::reader::{Line, Lines};
+use super::record::{Act, Event, Record, VERSION};
+
+/// The most that is said about one log: who has changed it knows, and others need no more.
+const MOST_FINDINGS: usize = 100;
+
+/// What a log was found to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How many files it is in.
+    pub segments: usize,
+    /// How many records it has.
+    pub records: u64,
+    /// The number of its first record: segments before it were removed, where that is not 1.
+    pub first: u64,
+    /// Its end.
+    pub head: Head,
+    /// How many heads that were kept elsewhere it agrees with.
+    pub anchored: u64,
+    /// What is wrong with it, in the order of its records; at most a hundred.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is wrong with a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// The file.
+    pub segment: PathBuf,
+    /// The line in it, from 1; 0 where it is about none.
+    pub line: u64,
+    /// What is wrong, for a person.
+    pub what: String,
+}
+
+/// The kinds of findings; the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Something was changed, added or taken away.
+    Tampered,
+    /// It is not the log whose head was kept elsewhere, or its end is missing.
+    NotAnchored,
+    /// The last record was not written to its end, as where a machine loses its power.
+    TornTail,
+}
+
+impl Kind {
+    /// What `agent-cli audit verify` ends with.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Tampered => 10,
+            Self::TornTail => 11,
+            Self::NotAnchored => 12,
+        }
+    }
+}
+
+impl Report {
+    /// The gravest finding.
+    #[must_use]
+    pub fn gravest(&self) -> Option<Kind> {
+        self.findings.iter().map(|finding| finding.kind).min()
+    }
+}
+
+/// Reads the log that is written to `current`, and holds it against `anchors`, heads that were kept elsewhere, in any order.
+///
+/// # Errors
+/// When it can't be read.
+pub fn verify(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Report> {
+    anchors.sort_by_key(|head| head.sequence);
+    let segments = Segments::of(current);
+    let mut verifier = Verifier {
+        report: Report { segments: segments.all()?.len(), ..Report::default() },
+        segments,
+        anchors: anchors.into(),
+        segment: PathBuf::new(),
+        garbage: None,
+    };
+    for line in Lines::of(current)? {
+        verifier.line(&line?);
+    }
+    Ok(verifier.end(current))
+}
+
+struct Verifier {
+    report: Report,
+    segments: Segments,
+    /// Those that are still to be met.
+    anchors: VecDeque<Head>,
+    segment: PathBuf,
+    /// Lines behind the last record that are none.
+    garbage: Option<Garbage>,
+}
+
+struct Garbage {
+    first: Line,
+    length: u64,
+    digest: Sha256,
+    ended: bool,
+}
+
+impl Verifier {
+    fn line(&mut self, line: &Line) {
+        let begins_segment = line.segment != self.segment;
+        if begins_segment {
+            self.segment_ended();
+            self.segment.clone_from(&line.segment);
+        }
+        let record = serde_json::from_slice::<Record>(&line.text).ok();
+        let Some(record) = record.filter(|record| record.version == VERSION && canonical::is_canonical(&line.text)) else {
+            self.garbage(line);
+            return;
+        };
+        self.named(&record, line);
+        self.follows(&record, line, begins_segment);
+        self.report.records += 1;
+        self.report.head = Head { sequence: record.sequence, hash: Hash::of(&line.text) };
+        self.anchored(line);
+        if !line.ended {
+            self.find(Kind::TornTail, line, "the last record has no line's end");
+        }
+    }
+
+    fn garbage(&mut self, line: &Line) {
+        let digest = |digest: Sha256, garbage: &Option<Garbage>| {
+            let between = if garbage.is_some() { &b"\n"[..] } else { &b""[..] };
+            digest.chain_update(between).chain_update(&line.text)
+        };
+        let before = self.garbage.take();
+        let (begun, length) = before.as_ref().map_or((Sha256::new(), 0), |g| (g.digest.clone(), g.length + 1));
+        let digest = digest(begun, &before);
+        let first = before.map_or_else(|| line.clone(), |garbage| garbage.first);
+        self.garbage = Some(Garbage { first, length: length + line.text.len() as u64, digest, ended: line.ended });
+    }
+
+    /// Lines that are no records have to be named by the record that follows.
+    fn named(&mut self, record: &Record, line: &Line) {
+        let torn = match &record.event {
+            Event::Act { act: Act::Torn { length, hash } } => Some((*length, *hash)),
+            _ => None,
+        };
+        let found = self.garbage.take();
+        let bytes = found.as_ref().map(|garbage| (garbage.length, Hash(garbage.digest.clone().finalize().into())));
+        if bytes == torn {
+            return;
+        }
+        match found {
+            Some(Garbage { first, .. }) => self.find(Kind::Tampered, &first, "the line is no record"),
+            None => self.find(Kind::Tampered, line, "the torn line that it names is not there"),
+        }
+    }
+
+    fn follows(&mut self, record: &Record, line: &Line, begins_segment: bool) {
+        let head = self.report.head;
+        if self.report.records == 0 {
+            self.report.first = record.sequence;
+        }
+        let begins_log = self.report.records == 0;
+        let beginning = match &record.event {
+            Event::Act { act: Act::Segment { head, .. } } => Some(*head),
+            _ => None,
+        };
+        // Where segments were removed, the first record that is left says where it goes on.
+        let expected = if begins_log { beginning.unwrap_or_default() } else { head };
+        if record.sequence != expected.sequence.saturating_add(1) {
+            let what = format!("record {} stands behind record {}", record.sequence, expected.sequence);
+            self.find(Kind::Tampered, line, what);
+        } else if record.previous != expected.hash {
+            let what = format!("record {} does not follow from the record before it", record.sequence);
+            self.find(Kind::Tampered, line, what);
+        } else if beginning.is_some_and(|head| head != expected) || beginning.is_some() != (begins_segment && record.sequence > 1) {
+            self.find(Kind::Tampered, line, "a segment begins with a record that names the head before it, and no other");
+        }
+    }
+
+    /// The anchors at or before the record that was read.
+    fn anchored(&mut self, line: &Line) {
+        let head = self.report.head;
+        while let Some(anchor) = self.anchors.front().copied().filter(|anchor| anchor.sequence <= head.sequence) {
+            self.anchors.pop_front();
+            if anchor == head {
+                self.report.anchored += 1;
+            } else if anchor.sequence == head.sequence {
+                let what = format!("record {} is another one than the one that was anchored", anchor.sequence);
+                self.find(Kind::NotAnchored, line, what);
+            }
+        }
+    }
+
+    fn segment_ended(&mut self) {
+        if let Some(Garbage { first, .. }) = self.garbage.take() {
+            self.find(Kind::Tampered, &first, "the line is no record");
+        }
+        self.name_agrees();
+    }
+
+    /// A full segment has the number of its last record in its name.
+    fn name_agrees(&mut self) {
+        let head = self.report.head.sequence;
+        if self.segments.last_in_name(&self.segment).is_some_and(|last| last != head) {
+            let what = format!("the segment ends with record {head}, and its name says otherwise");
+            self.push(Kind::Tampered, self.segment.clone(), 0, what);
+        }
+    }
+
+    fn end(mut self, current: &Path) -> Report {
+        if let Some(Garbage { first, ended, .. }) = self.garbage.take() {
+            // What an agent leaves that is killed while it writes has no line's end.
+            let kind = if ended || self.segment != current { Kind::Tampered } else { Kind::TornTail };
+            self.find(kind, &first, "the line is no record");
+        }
+        self.name_agrees();
+        if let Some(anchor) = self.anchors.back().copied() {
+            let what = format!("record {} was anchored, and the log ends with record {}", anchor.sequence, self.report.head.sequence);
+            self.push(Kind::NotAnchored, current.to_owned(), 0, what);
+        }
+        self.report
+    }
+
+    fn find(&mut self, kind: Kind, line: &Line, what: impl Into<String>) {
+        self.push(kind, line.segment.clone(), line.number, what.into());
+    }
+
+    fn push(&mut self, kind: Kind, segment: PathBuf, line: u64, what: String) {
+        if self.report.findings.len() < MOST_FINDINGS {
+            self.report.findings.push(Finding { kind, segment, line, what });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
