@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use agent::hardening;
 use clap::{Parser, Subcommand};
 
-use commands::{add, attach, generate, list, remove, status, tokens};
+use commands::{add, attach, audit, generate, list, remove, status, tokens};
 use problem::{Problem, USAGE};
 use terminal::Terminal;
 
@@ -52,6 +52,8 @@ enum Command {
     Tokens(tokens::Options),
     /// Makes this terminal the place where prompts appear
     Attach(attach::Options),
+    /// Reads the record of all uses of keys, and verifies it
+    Audit(audit::Options),
     /// Shows how the agent is, and whether it could ask a person
     Status(status::Options),
 }
@@ -88,6 +90,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::GenKeys(options) => generate::run(options, &mut terminal()?),
         Command::Tokens(options) => tokens::run(options, terminal),
         Command::Attach(options) => attach::run(options, &mut terminal()?),
+        Command::Audit(options) => audit::run(options),
         Command::Status(options) => status::run(options),
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! The invariant: if a signature leaves the agent, its INTENT and its OUTCOME are on disk.
 
+pub mod anchor;
 pub mod canonical;
 pub mod chain;
 pub mod log;
-pub mod record;
 pub mod reader;
+pub mod record;
 pub mod verify;
 
 use async_trait::async_trait;

@@ -122,7 +122,8 @@ impl Verifier {
             self.segment.clone_from(&line.segment);
         }
         let record = serde_json::from_slice::<Record>(&line.text).ok();
-        let Some(record) = record.filter(|record| record.version == VERSION && canonical::is_canonical(&line.text)) else {
+        let Some(record) = record.filter(|record| record.version == VERSION && canonical::is_canonical(&line.text))
+        else {
             self.garbage(line);
             return;
         };
@@ -183,8 +184,14 @@ impl Verifier {
         } else if record.previous != expected.hash {
             let what = format!("record {} does not follow from the record before it", record.sequence);
             self.find(Kind::Tampered, line, what);
-        } else if beginning.is_some_and(|head| head != expected) || beginning.is_some() != (begins_segment && record.sequence > 1) {
-            self.find(Kind::Tampered, line, "a segment begins with a record that names the head before it, and no other");
+        } else if beginning.is_some_and(|head| head != expected)
+            || beginning.is_some() != (begins_segment && record.sequence > 1)
+        {
+            self.find(
+                Kind::Tampered,
+                line,
+                "a segment begins with a record that names the head before it, and no other",
+            );
         }
     }
 
@@ -226,7 +233,10 @@ impl Verifier {
         }
         self.name_agrees();
         if let Some(anchor) = self.anchors.back().copied() {
-            let what = format!("record {} was anchored, and the log ends with record {}", anchor.sequence, self.report.head.sequence);
+            let what = format!(
+                "record {} was anchored, and the log ends with record {}",
+                anchor.sequence, self.report.head.sequence
+            );
             self.push(Kind::NotAnchored, current.to_owned(), 0, what);
         }
         self.report

@@ -83,6 +83,7 @@ impl LogFile {
     }
 
     /// The last record.
+    #[cfg(test)]
     pub(super) fn head(&self) -> Head {
         self.position.head
     }

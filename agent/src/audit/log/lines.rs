@@ -31,10 +31,7 @@ pub(super) enum Tail {
     /// Nothing: a write ended there.
     Unended,
     /// Its line's end, and then what is no record: a write ended within one.
-    Torn {
-        length: u64,
-        digest: Sha256,
-    },
+    Torn { length: u64, digest: Sha256 },
 }
 
 impl fmt::Debug for Tail {

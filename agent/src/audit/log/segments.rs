@@ -166,7 +166,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let names = ["audit.0000000000000100.jsonl", "audit.0000000000000020.jsonl"];
-        for name in names.into_iter().chain(["audit.jsonl", "audit.20.jsonl", "other.0000000000000020.jsonl", "audit.new.jsonl"]) {
+        for name in names.into_iter().chain([
+            "audit.jsonl",
+            "audit.20.jsonl",
+            "other.0000000000000020.jsonl",
+            "audit.new.jsonl",
+        ]) {
             fs::write(path(name), "").unwrap();
         }
         let segments = Segments::of(&path("audit.jsonl"));

@@ -74,8 +74,22 @@ fn each_class_of_change_is_found_with_or_without_an_anchor() {
         ("one doubled", &|lines| lines.insert(4, lines[4].clone()), [tampered; 2]),
         ("a line inserted", &|lines| lines.insert(4, String::new()), [tampered; 2]),
         ("the tail cut", &|lines| lines.truncate(7), [None, not_anchored]),
-        ("one record hashed anew", &|lines| { changed(&mut lines[4]); rechain(&mut lines[..6], 5) }, [tampered; 2]),
-        ("all chained anew", &|lines| { changed(&mut lines[4]); rechain(lines, 5) }, [None, not_anchored]),
+        (
+            "one record hashed anew",
+            &|lines| {
+                changed(&mut lines[4]);
+                rechain(&mut lines[..6], 5)
+            },
+            [tampered; 2],
+        ),
+        (
+            "all chained anew",
+            &|lines| {
+                changed(&mut lines[4]);
+                rechain(lines, 5)
+            },
+            [None, not_anchored],
+        ),
     ];
     for (what, change, expected) in cases {
         let (_folder, path) = log(10);

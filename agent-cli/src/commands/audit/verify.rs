@@ -1,0 +1,82 @@
+//! `agent-cli audit verify`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use agent::audit::anchor;
+use agent::audit::chain::Head;
+use agent::audit::verify::{Kind, Report, verify};
+
+use crate::output::{aligned, print, print_json};
+use crate::problem::Problem;
+use crate::safe::safe;
+
+/// What to hold it against.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Options {
+    /// A file with heads that were kept elsewhere: lines of syslog or the journal, or of `audit head`
+    #[arg(long, value_name = "FILE")]
+    anchor: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 clean, 10 tampered with, 11 the last record is torn, 12 not the log that was anchored; \
+    the gravest wins. 1 the log can't be read, 64 wrong usage";
+
+/// Verifies the log that is written to `log`.
+pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
+    let anchors = options.anchor.as_deref().map_or_else(|| Ok(Vec::new()), anchors)?;
+    let report = verify(log, anchors).map_err(|error| {
+        Problem::failed(format!("{}: {error}", log.display()))
+            .next("Name the log with --log FILE, or the agent's socket with SSH_AUTH_SOCK.")
+    })?;
+    if options.json {
+        print_json(&report)?;
+    } else {
+        print(&describe(&report))?;
+    }
+    Ok(report.gravest().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
+}
+
+/// Lines that name no head are passed over: a log of syslog holds others too.
+fn anchors(path: &Path) -> Result<Vec<Head>, Problem> {
+    let failed = |error: std::io::Error| Problem::failed(format!("{}: {error}", path.display()));
+    let mut heads = Vec::new();
+    for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
+        heads.extend(anchor::read(&line.map_err(failed)?));
+    }
+    if heads.is_empty() {
+        return Err(Problem::failed(format!("{} names no head of an audit log", path.display()))
+            .next("Its lines have to hold \"audit head NUMBER HASH\"."));
+    }
+    Ok(heads)
+}
+
+fn describe(report: &Report) -> String {
+    let Head { sequence, hash } = report.head;
+    let mut rows = vec![
+        ("records", format!("{} to {sequence}, in {} files", report.first, report.segments)),
+        ("head", format!("{sequence} {hash}")),
+        ("anchors", format!("{} agree", report.anchored)),
+    ];
+    if report.first > 1 {
+        rows.push(("removed", format!("the records before {}: only an anchor can say that they were", report.first)));
+    }
+    let verdict = match report.gravest() {
+        None => "clean: the chain is whole",
+        Some(Kind::TornTail) => "torn: the last record was not written to its end",
+        Some(Kind::NotAnchored) => {
+            "NOT ANCHORED: this is not the log whose head was kept elsewhere, or its end is missing"
+        }
+        Some(Kind::Tampered) => "TAMPERED WITH: records were changed, added or taken away",
+    };
+    let findings = report.findings.iter().map(|finding| {
+        format!("\n{}:{}: {}", safe(&finding.segment.display().to_string()), finding.line, safe(&finding.what))
+    });
+    format!("{verdict}\n{}{}", aligned("  ", rows), findings.collect::<String>())
+}
