@@ -13,8 +13,8 @@ use crate::payload::Payload;
 use crate::peer::Peer;
 use crate::policy::{Path, Route};
 use crate::prompt::visible;
-use crate::session_binding::SessionBindings;
-use crate::token::protocol::Device;
+use crate::session_binding::{SessionBinding, SessionBindings};
+use crate::token::protocol::{Bytes, Device};
 pub use surroundings::Surroundings;
 
 /// A request as a person has to judge it.
@@ -105,15 +105,7 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
         peer: audit_peer(peer),
         key: identity::fingerprint(key),
         application: identity::application(key).map(bounded),
-        meaning: match payload {
-            Payload::Userauth(login) => record::Meaning::Login {
-                user: bounded(&login.user_name()),
-                host_key: login.host_key.as_deref().map(host_fingerprint),
-            },
-            Payload::SshSig { namespace } => record::Meaning::Signature { namespace: bounded(namespace) },
-            Payload::Certificate { kind } => record::Meaning::Certificate { certificate: bounded(kind) },
-            Payload::Opaque => record::Meaning::Opaque,
-        },
+        meaning: meaning(payload),
         bindings: bindings
             .iter()
             .map(|binding| record::Binding {
@@ -122,6 +114,33 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
             })
             .collect(),
     }
+}
+
+/// What is to be signed, for the audit log.
+#[must_use]
+pub fn meaning(payload: &Payload) -> record::Meaning {
+    match payload {
+        Payload::Userauth(login) => record::Meaning::Login {
+            user: bounded(&login.user_name()),
+            host_key: login.host_key.as_deref().map(host_fingerprint),
+        },
+        Payload::SshSig { namespace } => record::Meaning::Signature { namespace: bounded(namespace) },
+        Payload::Certificate { kind } => record::Meaning::Certificate { certificate: bounded(kind) },
+        Payload::Opaque => record::Meaning::Opaque,
+    }
+}
+
+/// What proves it, for the audit log.
+#[must_use]
+pub fn evidence(key_blob: &[u8], data: &[u8], bindings: &SessionBindings) -> record::Evidence {
+    let bytes = |bytes: &[u8]| Bytes(bytes.to_vec());
+    let binding = |binding: &SessionBinding| record::BindingEvidence {
+        host_key: bytes(&binding.host_key),
+        session_id: bytes(&binding.session_id),
+        signature: bytes(&binding.signature),
+        forwarding: binding.is_forwarding,
+    };
+    record::Evidence { key: bytes(key_blob), data: bytes(data), bindings: bindings.iter().map(binding).collect() }
 }
 
 /// A name that a client chose, for the audit log: whole where it is of a sensible length, else cut, with its length and

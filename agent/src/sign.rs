@@ -61,7 +61,8 @@ pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) 
     // 5: what is asked, read from the bytes. It comes before 4 so that the record of an unknown key has it too.
     let payload = Payload::parse(&request.data, &request.key_blob);
     let subject = occasion::subject(&request.key, &payload, &request.bindings, &request.peer);
-    let mut trail = Trail::begin(agent.audit.as_ref(), agent.next_request(), subject);
+    let evidence = occasion::evidence(&request.key_blob, &request.data, &request.bindings);
+    let mut trail = Trail::begin(agent.audit.as_ref(), agent.next_request(), subject, evidence);
     let signing = Signing { agent, request, payload: &payload, client, surroundings: OnceCell::new() };
     let result = signing.run(&mut trail).await;
     // 14: exactly one outcome, whichever stage ended the request.

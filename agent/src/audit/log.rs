@@ -86,7 +86,8 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::audit::record::{Assertion, Meaning, Peer, Record, Signer, Subject, Token, Verification};
+    use crate::audit::record::{Assertion, Evidence, Meaning, Peer, Record, Signer, Subject, Token, Verification};
+    use crate::token::protocol::Bytes;
 
     fn intent() -> Intent {
         Intent {
@@ -97,6 +98,7 @@ mod tests {
                 meaning: Meaning::Login { user: "alice".into(), host_key: None },
                 bindings: vec![],
             },
+            evidence: Evidence { key: Bytes(vec![1]), data: Bytes(vec![2]), bindings: vec![] },
             destination: "not proven".into(),
             signer: Signer::Token {
                 token: Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into() },
@@ -107,7 +109,7 @@ mod tests {
 
     fn signed() -> Outcome {
         let assertion = Assertion { flags: 5, counter: 1, user_verification: Verification::Pin };
-        Outcome::Signed { assertion: Some(assertion) }
+        Outcome::Signed { assertion: Some(assertion), signature: Bytes(vec![3]) }
     }
 
     fn records(path: &Path) -> Vec<Record> {

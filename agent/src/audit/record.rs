@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Hash, Head};
 use crate::denial::Denial;
+use crate::token::protocol::Bytes;
 
 /// The version of the records' schema.
 pub const VERSION: u32 = 2;
@@ -131,10 +132,37 @@ pub struct Binding {
 pub struct Intent {
     /// Who asks for what.
     pub subject: Subject,
+    /// What proves it.
+    pub evidence: Evidence,
     /// Where the signature goes, in the words of the prompt.
     pub destination: String,
     /// What holds the private key.
     pub signer: Signer,
+}
+
+/// With this and the signature in the outcome anybody can check, by the public key alone, that the key has signed what the
+/// record says, and for which host. Only what is about to be signed has it: a refusal proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The public key, or the certificate that was asked for, as SSH encodes it.
+    pub key: Bytes,
+    /// The data to be signed.
+    pub data: Bytes,
+    /// The connection's bindings, as the hosts have made them.
+    pub bindings: Vec<BindingEvidence>,
+}
+
+/// A host's own word that the session is one with it (OpenSSH PROTOCOL.agent § 1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingEvidence {
+    /// The host's public key or certificate, as SSH encodes it.
+    pub host_key: Bytes,
+    /// The session identifier.
+    pub session_id: Bytes,
+    /// The host's signature over it.
+    pub signature: Bytes,
+    /// Whether the connection was forwarded to that host.
+    pub forwarding: bool,
 }
 
 /// What holds a private key.
@@ -202,6 +230,8 @@ pub enum Outcome {
     Signed {
         /// What the token says of it; null where no token signed.
         assertion: Option<Assertion>,
+        /// The signature, as SSH encodes it.
+        signature: Bytes,
     },
     /// With a refusal.
     Refused {

@@ -1,6 +1,8 @@
 //! Whether a log is what an agent wrote: its chain, and what was kept of it elsewhere.
 
-use std::collections::VecDeque;
+mod evidence;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,10 +12,13 @@ use super::canonical;
 use super::chain::{Hash, Head};
 use super::log::segments::Segments;
 use super::reader::{Line, Lines};
-use super::record::{Act, Event, Record, VERSION};
+use super::record::{Act, Event, Intent, OpenRequest, Outcome, Record, VERSION};
 
 /// The most that is said about one log: who has changed it knows, and others need no more.
 const MOST_FINDINGS: usize = 100;
+
+/// The most requests that are under way at a time: an agent has no more connections.
+const MOST_OPEN: usize = 4096;
 
 /// What a log was found to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +31,10 @@ pub struct Report {
     pub first: u64,
     /// Its end.
     pub head: Head,
+    /// How many signatures it has, each of which was checked.
+    pub signatures: u64,
+    /// Of how many logins the host is proven, too.
+    pub hosts_proven: u64,
     /// How many heads that were kept elsewhere it agrees with.
     pub anchored: u64,
     /// What is wrong with it, in the order of its records; at most a hundred.
@@ -87,6 +96,7 @@ pub fn verify(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Report>
     let mut verifier = Verifier {
         report: Report { segments: segments.all()?.len(), ..Report::default() },
         segments,
+        intents: BTreeMap::new(),
         anchors: anchors.into(),
         segment: PathBuf::new(),
         garbage: None,
@@ -100,6 +110,8 @@ pub fn verify(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Report>
 struct Verifier {
     report: Report,
     segments: Segments,
+    /// What is about to be signed.
+    intents: BTreeMap<OpenRequest, Intent>,
     /// Those that are still to be met.
     anchors: VecDeque<Head>,
     segment: PathBuf,
@@ -131,6 +143,7 @@ impl Verifier {
         self.follows(&record, line, begins_segment);
         self.report.records += 1;
         self.report.head = Head { sequence: record.sequence, hash: Hash::of(&line.text) };
+        self.request(record, line);
         self.anchored(line);
         if !line.ended {
             self.find(Kind::TornTail, line, "the last record has no line's end");
@@ -192,6 +205,39 @@ impl Verifier {
                 line,
                 "a segment begins with a record that names the head before it, and no other",
             );
+        }
+    }
+
+    /// Holds signatures against what they are said to be.
+    fn request(&mut self, record: Record, line: &Line) {
+        let agent_pid = record.agent_pid;
+        match record.event {
+            Event::Intent { request, intent } => {
+                if self.intents.len() >= MOST_OPEN {
+                    self.intents.pop_first();
+                }
+                self.intents.insert(OpenRequest { agent_pid, request }, intent);
+            }
+            Event::Outcome { request, outcome } => {
+                let intent = self.intents.remove(&OpenRequest { agent_pid, request });
+                if let Outcome::Signed { assertion, signature } = outcome {
+                    let checked = match &intent {
+                        Some(intent) => evidence::check(intent, assertion, &signature.0),
+                        None if self.report.first > 1 => return,
+                        None => Err("has no intent before it"),
+                    };
+                    self.signature(checked, line);
+                }
+            }
+            Event::Attempt { .. } | Event::Act { .. } => {}
+        }
+    }
+
+    fn signature(&mut self, checked: Result<evidence::Proof, &'static str>, line: &Line) {
+        self.report.signatures += 1;
+        match checked {
+            Ok(proof) => self.report.hosts_proven += u64::from(proof.host),
+            Err(what) => self.find(Kind::Tampered, line, format!("the signature {what}")),
         }
     }
 

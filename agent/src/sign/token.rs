@@ -13,7 +13,7 @@ use super::retry::{Next, Tries};
 use super::trail::{Signed, Trail};
 use crate::agent::Agent;
 use crate::assertion::Assertion;
-use crate::audit::record::{self, Intent, Signer, Verification};
+use crate::audit::record::{self, Signer, Verification};
 use crate::denial::{Code, Denial};
 use crate::identity::{Credential, Holder, Identity, fingerprint};
 use crate::occasion::{self, Occasion};
@@ -171,16 +171,9 @@ impl Asking<'_> {
             permit = self.signing.authorize(self.identity)?;
 
             // 11: on record, or not at all.
-            let intended = trail
-                .intent(|subject| Intent {
-                    subject,
-                    destination: self.occasion(&permit, token).destination(),
-                    signer: Signer::Token {
-                        token: occasion::audit_token(&token.device),
-                        user_verification: tries.verification(),
-                    },
-                })
-                .await?;
+            let signer =
+                Signer::Token { token: occasion::audit_token(&token.device), user_verification: tries.verification() };
+            let intended = trail.intent(self.occasion(&permit, token).destination(), signer).await?;
 
             // 12: the token.
             let failure = match self.answer(exchange, &permit, token, &mut tries, pin).await? {

@@ -3,15 +3,16 @@
 //! Types hold the invariant: a signature leaves its [`Signed`] through [`Trail::end`] alone, which takes the trail with
 //! it, and there is no [`Signed`] without an intent that is on disk already or goes there with the outcome.
 
-use crate::audit::record::{Assertion, Attempt, Intent, Outcome, RequestId, Signer, Subject, Verification};
+use crate::audit::record::{Assertion, Attempt, Evidence, Intent, Outcome, RequestId, Signer, Subject, Verification};
 use crate::audit::{AuditError, AuditLog};
 use crate::denial::{Code, Denial};
-use crate::token::protocol::Failure;
+use crate::token::protocol::{Bytes, Failure};
 
 pub(super) struct Trail<'a> {
     log: &'a dyn AuditLog,
     request: RequestId,
     subject: Subject,
+    evidence: Evidence,
     intent_written: bool,
 }
 
@@ -46,14 +47,16 @@ impl Signed {
 }
 
 impl<'a> Trail<'a> {
-    pub(super) fn begin(log: &'a dyn AuditLog, request: RequestId, subject: Subject) -> Self {
-        Self { log, request, subject, intent_written: false }
+    pub(super) fn begin(log: &'a dyn AuditLog, request: RequestId, subject: Subject, evidence: Evidence) -> Self {
+        Self { log, request, subject, evidence, intent_written: false }
     }
 
     /// Writes the intent, once.
-    pub(super) async fn intent(&mut self, intent: impl FnOnce(Subject) -> Intent) -> Result<Intended, Denial> {
+    pub(super) async fn intent(&mut self, destination: String, signer: Signer) -> Result<Intended, Denial> {
         if !self.intent_written {
-            self.log.intent(self.request, intent(self.subject.clone())).await.map_err(unwritable)?;
+            let (subject, evidence) = (self.subject.clone(), self.evidence.clone());
+            let intent = Intent { subject, evidence, destination, signer };
+            self.log.intent(self.request, intent).await.map_err(unwritable)?;
             self.intent_written = true;
         }
         Ok(Intended(()))
@@ -70,10 +73,11 @@ impl<'a> Trail<'a> {
     pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Vec<u8>, Denial> {
         match result {
             Ok(Signed { signature, assertion, unrecorded }) => {
-                let outcome = Outcome::Signed { assertion };
+                let outcome = Outcome::Signed { assertion, signature: Bytes(signature.clone()) };
                 let written = match unrecorded {
                     Some(destination) if !self.intent_written => {
-                        let intent = Intent { subject: self.subject, destination, signer: Signer::Software };
+                        let (subject, evidence) = (self.subject, self.evidence);
+                        let intent = Intent { subject, evidence, destination, signer: Signer::Software };
                         self.log.intent_and_outcome(self.request, intent, outcome).await
                     }
                     _ => self.log.outcome(self.request, outcome).await,
@@ -162,16 +166,23 @@ mod tests {
         }
     }
 
+    fn evidence() -> Evidence {
+        Evidence { key: Bytes(vec![1]), data: Bytes(vec![2]), bindings: vec![] }
+    }
+
     fn signature() -> Vec<u8> {
         vec![0; 64]
     }
 
     fn intent_by(signer: Signer) -> Event {
-        Event::Intent { request: REQUEST, intent: Intent { subject: subject(), destination: "host".into(), signer } }
+        {
+            let intent = Intent { subject: subject(), evidence: evidence(), destination: "host".into(), signer };
+            Event::Intent { request: REQUEST, intent }
+        }
     }
 
     fn signed() -> Event {
-        Event::Outcome { request: REQUEST, outcome: Outcome::Signed { assertion: None } }
+        Event::Outcome { request: REQUEST, outcome: Outcome::Signed { assertion: None, signature: Bytes(signature()) } }
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -181,7 +192,7 @@ mod tests {
     #[test]
     fn a_software_key_has_both_records_by_one_write() {
         let disk = Disk::default();
-        let trail = Trail::begin(&disk, REQUEST, subject());
+        let trail = Trail::begin(&disk, REQUEST, subject(), evidence());
         let released = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
         assert_eq!(released, Ok(signature()));
         assert_eq!(*disk.writes.lock().unwrap(), [[intent_by(Signer::Software), signed()]]);
@@ -190,10 +201,9 @@ mod tests {
     #[test]
     fn an_upstream_agent_is_on_record_before_it_is_asked() {
         let disk = Disk::default();
-        let mut trail = Trail::begin(&disk, REQUEST, subject());
+        let mut trail = Trail::begin(&disk, REQUEST, subject(), evidence());
         let upstream = Signer::Upstream { socket: "/run/other".into() };
-        let intent = |subject| Intent { subject, destination: "host".into(), signer: upstream.clone() };
-        let intended = run(trail.intent(intent)).unwrap_or_else(|denial| panic!("{denial}"));
+        let intended = run(trail.intent("host".into(), upstream.clone())).unwrap_or_else(|denial| panic!("{denial}"));
         assert_eq!(*disk.writes.lock().unwrap(), [[intent_by(upstream)]]);
         assert_eq!(run(trail.end(Ok(Signed::by_upstream(intended, signature())))), Ok(signature()));
         assert_eq!(disk.writes.lock().unwrap()[1..], [[signed()]]);
@@ -202,7 +212,7 @@ mod tests {
     #[test]
     fn without_its_records_a_signature_stays_here() {
         let disk = Disk { full: true, ..Disk::default() };
-        let trail = Trail::begin(&disk, REQUEST, subject());
+        let trail = Trail::begin(&disk, REQUEST, subject(), evidence());
         let refused = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
         assert_eq!(refused.unwrap_err().code, Code::AuditUnwritable);
     }
@@ -211,7 +221,7 @@ mod tests {
     fn a_refusal_says_who_asked_where_no_intent_does() {
         let disk = Disk::default();
         let denial = Denial::plain(Code::UnknownKey);
-        let refused = run(Trail::begin(&disk, REQUEST, subject()).end(Err(denial.clone())));
+        let refused = run(Trail::begin(&disk, REQUEST, subject(), evidence()).end(Err(denial.clone())));
         assert_eq!(refused, Err(denial.clone()));
         let outcome = Outcome::Refused { denial, subject: Some(subject()) };
         assert_eq!(*disk.writes.lock().unwrap(), [[Event::Outcome { request: REQUEST, outcome }]]);

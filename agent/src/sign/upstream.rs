@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Signing;
 use super::patience::Patience;
 use super::trail::{Signed, Trail};
-use crate::audit::record::{Intent, Signer};
+use crate::audit::record::Signer;
 use crate::constraint::Constraints;
 use crate::denial::{Code, Denial};
 use crate::identity::{Holder, Identity};
@@ -58,7 +58,7 @@ impl Signing<'_> {
         // 11: on record before it is asked.
         let signer = Signer::Upstream { socket: socket.display().to_string() };
         let destination = self.occasion(identity, &permit, None).destination();
-        let intended = trail.intent(|subject| Intent { subject, destination, signer }).await?;
+        let intended = trail.intent(destination, signer).await?;
 
         // 12: the other agent.
         let refused = |what: &str| Denial::new(Code::UpstreamRefused, format!("upstream {}: {what}", socket.display()));

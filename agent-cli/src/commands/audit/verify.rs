@@ -62,6 +62,7 @@ fn describe(report: &Report) -> String {
     let mut rows = vec![
         ("records", format!("{} to {sequence}, in {} files", report.first, report.segments)),
         ("head", format!("{sequence} {hash}")),
+        ("signatures", format!("{}, all checked; of {} the host is proven", report.signatures, report.hosts_proven)),
         ("anchors", format!("{} agree", report.anchored)),
     ];
     if report.first > 1 {

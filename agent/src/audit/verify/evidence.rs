@@ -1,0 +1,61 @@
+//! Whether a signature is what its records say, by the public key alone.
+
+use super::super::record::{Assertion, BindingEvidence, Evidence, Intent, Meaning};
+use crate::certificate::plain_public_key;
+use crate::identity::{application, fingerprint};
+use crate::occasion;
+use crate::payload::{Payload, Userauth};
+use crate::verify::verifies;
+
+/// The length of flags and counter at the end of a FIDO key's signature (OpenSSH PROTOCOL.u2f).
+const TRAILER: usize = 5;
+
+/// What a signature that is good proves: always the key and what was signed, a login's user among it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// It is a login, and the host is proven too: the signed data names its key, or it has signed the session's identifier.
+    pub(super) host: bool,
+}
+
+/// Holds a signature against its records. The error is a clause: "the signature …".
+pub(super) fn check(intent: &Intent, assertion: Option<Assertion>, signature: &[u8]) -> Result<Proof, &'static str> {
+    let Evidence { key: blob, data, bindings } = &intent.evidence;
+    let key = plain_public_key(&blob.0).ok_or("is of no key that can be read")?;
+    if fingerprint(&key) != intent.subject.key {
+        return Err("is of another key than the record says");
+    }
+    if !verifies(&key, &data.0, signature) {
+        return Err("does not verify");
+    }
+    let payload = Payload::parse(&data.0, &blob.0);
+    if occasion::meaning(&payload) != intent.subject.meaning {
+        return Err("is over something else than the record says");
+    }
+    match (application(&key), assertion) {
+        (Some(_), Some(assertion)) if says(signature) == Some((assertion.flags, assertion.counter)) => {}
+        // Another agent's token: what it says is in the signature alone.
+        (_, None) => {}
+        _ => return Err("says something else of the token than the record"),
+    }
+    let host = match (&payload, &intent.subject.meaning) {
+        (Payload::Userauth(login), Meaning::Login { .. }) => {
+            login.host_key.is_some() || bindings.iter().any(|binding| proves(binding, login))
+        }
+        _ => false,
+    };
+    Ok(Proof { host })
+}
+
+/// Flags and counter of a FIDO key's signature.
+fn says(signature: &[u8]) -> Option<(u8, u32)> {
+    let trailer: [u8; TRAILER] = *signature.last_chunk()?;
+    let [flags, counter @ ..] = trailer;
+    Some((flags, u32::from_be_bytes(counter)))
+}
+
+/// Whether a host has signed the identifier of the session that the login is for.
+fn proves(binding: &BindingEvidence, login: &Userauth) -> bool {
+    let key = plain_public_key(&binding.host_key.0);
+    binding.session_id.0 == login.session_id
+        && key.is_some_and(|key| verifies(&key, &binding.session_id.0, &binding.signature.0))
+}
