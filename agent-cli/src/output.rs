@@ -25,15 +25,25 @@ pub(crate) fn print_json(body: &impl Serialize) -> Result<(), Problem> {
     print(&json(body)?)
 }
 
+/// Prints an object on a line of its own, one of many.
+pub(crate) fn print_json_line(body: &impl Serialize) -> Result<(), Problem> {
+    let text = serde_json::to_string(&Versioned { version: JSON_VERSION, body }).map_err(no_json)?;
+    print(&in_ascii(&text))
+}
+
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    version: u32,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+fn no_json(error: serde_json::Error) -> Problem {
+    Problem::failed(format!("the answer has no form in JSON: {error}"))
+}
+
 fn json(body: &impl Serialize) -> Result<String, Problem> {
-    #[derive(Serialize)]
-    struct Versioned<'a, T> {
-        version: u32,
-        #[serde(flatten)]
-        body: &'a T,
-    }
-    let text = serde_json::to_string_pretty(&Versioned { version: JSON_VERSION, body })
-        .map_err(|error| Problem::failed(format!("the answer has no form in JSON: {error}")))?;
+    let text = serde_json::to_string_pretty(&Versioned { version: JSON_VERSION, body }).map_err(no_json)?;
     Ok(in_ascii(&text))
 }
 

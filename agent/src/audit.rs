@@ -5,6 +5,7 @@
 pub mod anchor;
 pub mod canonical;
 pub mod chain;
+pub mod history;
 pub mod log;
 pub mod reader;
 pub mod record;

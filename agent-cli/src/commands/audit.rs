@@ -1,8 +1,9 @@
 //! `agent-cli audit`: reading the record, with or without an agent.
 
+mod show;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agent::config;
@@ -24,6 +25,8 @@ pub(crate) struct Options {
 enum Command {
     /// Checks that the record is whole and unchanged
     Verify(verify::Options),
+    /// Shows what happened: each request, and all that was done with keys and tokens
+    Show(show::Options),
 }
 
 /// Does it.
@@ -34,5 +37,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     };
     match &options.command {
         Command::Verify(options) => verify::run(options, &log),
+        Command::Show(options) => show::run(options, &log),
     }
+}
+
+fn unreadable(log: &Path, error: &std::io::Error) -> Problem {
+    Problem::failed(format!("{}: {error}", log.display()))
+        .next("Name the log with --log FILE, or the agent's socket with SSH_AUTH_SOCK.")
 }

@@ -31,10 +31,7 @@ const EXIT_CODES: &str = "Exit codes: 0 clean, 10 tampered with, 11 the last rec
 /// Verifies the log that is written to `log`.
 pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let anchors = options.anchor.as_deref().map_or_else(|| Ok(Vec::new()), anchors)?;
-    let report = verify(log, anchors).map_err(|error| {
-        Problem::failed(format!("{}: {error}", log.display()))
-            .next("Name the log with --log FILE, or the agent's socket with SSH_AUTH_SOCK.")
-    })?;
+    let report = verify(log, anchors).map_err(|error| super::unreadable(log, &error))?;
     if options.json {
         print_json(&report)?;
     } else {

@@ -1,0 +1,99 @@
+//! What happened, as an investigator asks for it: each request whole, from its intent to its outcome, and the acts between.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::reader::Line;
+use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, Record, Subject};
+
+/// The most requests that are under way at a time: an agent has no more connections.
+const MOST_OPEN: usize = 4096;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The number of the record that it ended with.
+    pub sequence: u64,
+    /// When that was written.
+    pub time: jiff::Timestamp,
+    /// The agent.
+    pub agent_pid: u32,
+    /// What it was.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum What {
+    /// A signature was asked for.
+    Request {
+        /// Its intent; none where it was refused before.
+        intent: Option<Box<Intent>>,
+        /// What was tried in between.
+        attempts: Vec<Attempt>,
+        /// How it ended.
+        outcome: Box<Outcome>,
+    },
+    /// Something else.
+    Act {
+        /// What.
+        #[serde(flatten)]
+        act: Act,
+    },
+}
+
+impl Entry {
+    /// Who asked for what, where that is known.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        match &self.what {
+            What::Request { intent: Some(intent), .. } => Some(&intent.subject),
+            What::Request { outcome, .. } => match outcome.as_ref() {
+                Outcome::Refused { subject, .. } => subject.as_ref(),
+                Outcome::Signed { .. } | Outcome::Unknown { .. } => None,
+            },
+            What::Act { .. } => None,
+        }
+    }
+}
+
+/// Puts the records of requests together.
+#[derive(Debug, Default)]
+pub struct History {
+    open: BTreeMap<OpenRequest, (Box<Intent>, Vec<Attempt>)>,
+}
+
+impl History {
+    /// What a line ends, if it is a record that ends something.
+    pub fn read(&mut self, line: &Line) -> Option<Entry> {
+        let Record { sequence, time, agent_pid, event, .. } = serde_json::from_slice(&line.text).ok()?;
+        let open = |request| OpenRequest { agent_pid, request };
+        let what = match event {
+            Event::Intent { request, intent } => {
+                if self.open.len() >= MOST_OPEN {
+                    self.open.pop_first();
+                }
+                self.open.insert(open(request), (Box::new(intent), Vec::new()));
+                return None;
+            }
+            Event::Attempt { request, attempt } => {
+                self.open.get_mut(&open(request))?.1.push(attempt);
+                return None;
+            }
+            Event::Outcome { request, outcome } => {
+                let begun_by = match outcome {
+                    Outcome::Unknown { intent_by } => OpenRequest { agent_pid: intent_by, request },
+                    _ => open(request),
+                };
+                let (intent, attempts) = self.open.remove(&begun_by).unzip();
+                let attempts = attempts.unwrap_or_default();
+                What::Request { intent, attempts, outcome: Box::new(outcome) }
+            }
+            Event::Act { act } => What::Act { act },
+        };
+        Some(Entry { sequence, time, agent_pid, what })
+    }
+}
