@@ -121,7 +121,7 @@ fn is_on_record(kind: TokenKind, recipe: &Recipe, agent: &Agent, key: &KeyFile, 
         assert_eq!(user, agent.env().user());
         assert!(destination.contains(host_key.as_deref().expect("OpenSSH logs in hostbound")));
         assert!(matches!(intent.signer, Signer::Token { .. }), "{intent:?}");
-        let Outcome::Signed { assertion: Some(assertion) } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Signed { assertion: Some(assertion), .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!((assertion.flags, assertion.user_verification), (expected_flags, expected_verification));
     }
 }

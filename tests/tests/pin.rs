@@ -23,7 +23,7 @@ fn questions(scene: &Scene) -> Vec<String> {
 
 fn verification_of_the_signature(scene: &Scene) -> Verification {
     match scene.agent.audit().signatures().as_slice() {
-        [(_, Outcome::Signed { assertion: Some(assertion) })] => {
+        [(_, Outcome::Signed { assertion: Some(assertion), .. })] => {
             assert_eq!(assertion.flags & 0x04, 0x04, "the token says that it has verified its user");
             assertion.user_verification
         }
