@@ -50,6 +50,7 @@ bench: rust test-packages
 
 # The long versions of what `make test` runs in short.
 soak: export SOAK = 1
+soak: export PROPTEST_CASES = 10000
 soak: native
 	AGREEMENT_SECONDS=600 AGREEMENT_SEED=$$(date +%s) cargo test -p tests --test agreement -- --nocapture
 

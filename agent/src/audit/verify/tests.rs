@@ -126,7 +126,8 @@ fn a_torn_tail_is_told_from_tampering() {
 fn random_changes_are_found() {
     let (_folder, path) = log(20);
     let (whole, anchor) = (fs::read(&path).unwrap(), head(&path));
-    let cases = if std::env::var_os("SOAK").is_some() { 10_000 } else { 500 };
+    // PROPTEST_CASES in the environment has it try more.
+    let cases = Config::default().cases.max(500);
     let mut runner = TestRunner::new(Config { failure_persistence: None, cases, ..Config::default() });
     let change = (0..whole.len(), proptest::collection::vec(proptest::num::u8::ANY, 0..4), 0..4_usize);
     runner
