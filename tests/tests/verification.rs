@@ -57,7 +57,7 @@ impl Scene {
 
     fn signature(&self) -> (u8, Verification) {
         let signatures = self.agent.audit().signatures();
-        let [(intent, Outcome::Signed { assertion: Some(assertion) })] = signatures.as_slice() else {
+        let [(intent, Outcome::Signed { assertion: Some(assertion), .. })] = signatures.as_slice() else {
             panic!("one signature, not {signatures:?}")
         };
         assert_eq!(intent.subject.key, self.key.fingerprint());
