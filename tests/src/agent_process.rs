@@ -26,6 +26,7 @@ pub struct AgentOptions {
     helper: Vec<PathBuf>,
     prompter: bool,
     variables: Vec<(String, OsString)>,
+    helper_variables: Vec<(String, String)>,
     file_size_is_an_error: bool,
     as_nobody: bool,
     log: &'static str,
@@ -43,6 +44,7 @@ impl AgentOptions {
             helper,
             prompter: true,
             variables: Vec::new(),
+            helper_variables: Vec::new(),
             file_size_is_an_error: false,
             as_nobody: false,
             log: "debug",
@@ -102,6 +104,20 @@ impl AgentOptions {
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    /// A variable of its helper's environment, which is empty otherwise.
+    #[must_use]
+    pub fn helper_variable(mut self, name: &str, value: &str) -> Self {
+        self.helper_variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// It says all that it can.
+    #[must_use]
+    pub fn talkative(mut self) -> Self {
+        self.log = "trace";
         self
     }
 
@@ -205,6 +221,9 @@ impl AgentOptions {
         let mut script = String::from("#!/bin/sh\n");
         for (name, value) in self.env.bus().environment() {
             script += &format!("export {name}='{}'\n", value.display());
+        }
+        for (name, value) in &self.helper_variables {
+            script += &format!("export {name}='{value}'\n");
         }
         let words: Vec<_> = self.helper.iter().map(|word| format!("'{}'", word.display())).collect();
         script += &format!("exec {}\n", words.join(" "));

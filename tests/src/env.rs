@@ -172,8 +172,13 @@ impl Env {
 
     /// Makes a key with `ssh-keygen`, which talks to the token itself. Its person touches the token and knows the PIN.
     pub fn ssh_keygen(&self, recipe: &Recipe) -> KeyFile {
+        self.ssh_keygen_with_pin(recipe, PIN)
+    }
+
+    /// The same with a token that has another PIN.
+    pub fn ssh_keygen_with_pin(&self, recipe: &Recipe, pin: &str) -> KeyFile {
         let path = self.new_key_path();
-        let mut program = self.program_with_tokens("ssh-keygen").asking(&self.person_who_types(PIN));
+        let mut program = self.program_with_tokens("ssh-keygen").asking(&self.person_who_types(pin));
         program = program.args(["-q", "-t", recipe.algorithm.name(), "-C", "by ssh-keygen", "-N", &recipe.passphrase]);
         if recipe.resident {
             program = program.args(["-O", "resident"]);

@@ -170,6 +170,15 @@ impl Person {
         asked.expect("it was there a moment ago").clone()
     }
 
+    /// Waits until the prompt with this number of its kind, the first being 1, is on the screen.
+    pub fn wait_until_asked_for_the(&self, number: usize, kind: Kind) {
+        let is_shown = |state: &State| {
+            let mut of_kind = state.asked.iter().filter(|prompt| prompt.asked.kind == kind);
+            of_kind.nth(number - 1).is_some_and(|prompt| prompt.asked.shown)
+        };
+        drop(self.wait_until(is_shown, &format!("{kind:?} number {number}")));
+    }
+
     /// Waits until nothing is on the screen any more.
     pub fn wait_until_nothing_is_shown(&self) {
         drop(self.wait_until(|state| state.shown().next().is_none(), "an empty screen"));
