@@ -155,6 +155,13 @@ impl Terminal {
         }
     }
 
+    /// Whether the terminal was closed, and not only its input ended (Ctrl-D).
+    fn is_gone(&self) -> bool {
+        let mut input = [PollFd::from_borrowed_fd(self.input.as_fd(), PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.is_tty && poll(&mut input, Some(&now)).is_ok() && input[0].revents().contains(PollFlags::HUP)
+    }
+
     /// The next line, if it is there, without its end.
     fn take_line(&mut self) -> Option<Typed> {
         let end = self.unasked.iter().position(|byte| *byte == b'\n')?;
@@ -206,6 +213,10 @@ impl Question<'_> {
         }
         let mut typed = Zeroizing::new([0; LONGEST_ANSWER]);
         let read = match rustix::io::read(&self.terminal.input, &mut *typed) {
+            // A window that was closed has not said no.
+            Ok(0) | Err(rustix::io::Errno::IO) if self.terminal.is_gone() => {
+                return Err(terminal_failed(rustix::io::Errno::IO.into()));
+            }
             Ok(0) | Err(rustix::io::Errno::IO) => return Ok(self.terminal.take_rest()),
             Ok(read) => read,
             Err(error) => return Err(terminal_failed(error.into())),

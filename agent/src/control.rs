@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::denial::Denial;
+use crate::prompt::environment::Environment;
 use crate::token::protocol::{Algorithm, Bytes, Device, Pin, State};
 
 /// The version of these messages.
@@ -44,6 +45,8 @@ pub enum Request {
         /// The answer; None is a refusal.
         answer: Option<Pin>,
     },
+    /// Has pinentry and askpass appear where this says. Ends with [`Event::HandedOver`].
+    HandOver(Environment),
 }
 
 /// A key to be generated.
@@ -121,6 +124,11 @@ pub enum Event {
     Refused {
         /// Why.
         denial: Denial,
+    },
+    /// To [`Request::HandOver`].
+    HandedOver {
+        /// Where a person would be asked now, or why nowhere.
+        prompts: Result<String, String>,
     },
 }
 

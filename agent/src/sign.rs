@@ -147,7 +147,9 @@ impl Signing<'_> {
     async fn confirm(&self, occasion: &Occasion<'_>, patience: &Patience<'_>) -> Result<(), Denial> {
         let prompt = Prompt { lines: occasion.lines(), question: "Allow this? ".into() };
         let asked = self.agent.prompts.confirm(&prompt);
-        Ok(patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await??)
+        let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await;
+        self.agent.prompts.settled().await;
+        Ok(answer??)
     }
 
     /// Asks the person for a PIN or a passphrase.
@@ -159,7 +161,9 @@ impl Signing<'_> {
     ) -> Result<SecretString, Denial> {
         let prompt = Prompt { lines: occasion.lines(), question };
         let asked = self.agent.prompts.request_pin(&prompt);
-        Ok(patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await??)
+        let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await;
+        self.agent.prompts.settled().await;
+        Ok(answer??)
     }
 
     fn occasion<'a>(&'a self, identity: &'a Identity, permit: &'a Permit, token: Option<&'a Selected>) -> Occasion<'a> {

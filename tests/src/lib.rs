@@ -35,6 +35,7 @@ mod protocol;
 mod rival;
 mod scene;
 mod terminal;
+mod tmux;
 mod token;
 
 pub use agent_process::{Agent, AgentOptions};
@@ -46,13 +47,14 @@ pub use host::Host;
 pub use keys::{Algorithm, KeyFile, Recipe};
 pub use output::Output;
 pub use person::{Answer, Asked, Kind, Person};
-pub use program::{Ended, Program, Running, peak_memory};
+pub use program::{Ended, Program, Running, child_of, peak_memory};
 pub use protocol::{
     Client, FAILURE, SIGN_RESPONSE, SUCCESS, connect_within, login, login_as, session_bind, sshsig, string,
 };
 pub use rival::Rival;
 pub use scene::Scene;
 pub use terminal::Terminal;
+pub use tmux::Tmux;
 pub use token::{PIN, TokenKind};
 
 use std::time::Duration;

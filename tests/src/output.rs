@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io::Read;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use crate::PATIENCE;
 
@@ -65,6 +66,24 @@ impl Output {
         }
     }
 
+    /// Waits until this is so, which is looked at again whenever something was written. Whether it came to be.
+    pub(crate) fn wait_until(&self, mut so: impl FnMut() -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.lock().bytes.len();
+            if so() {
+                return true;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let unchanged = |state: &mut State| state.bytes.len() == seen && !state.ended;
+            let waited = self.0.changed.wait_timeout_while(self.lock(), left, unchanged);
+            let (state, _) = waited.expect("a reader has panicked");
+            if state.bytes.len() == seen {
+                return false;
+            }
+        }
+    }
+
     /// Waits for its end, and returns all of it.
     pub(crate) fn wait_for_end(&self) -> String {
         drop(self.0.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !state.ended));
@@ -72,7 +91,8 @@ impl Output {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().expect("a reader has panicked")
+        // A wait that was in vain ends with a panic, and what has been written is wanted just then.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -227,6 +227,16 @@ pub fn peak_memory(pid: u32) -> Option<u64> {
     peak.trim().trim_end_matches(" kB").parse().ok()
 }
 
+/// The child of a process whose name begins so, if there is one (proc(5); a name has 15 characters there).
+#[must_use]
+pub fn child_of(pid: u32, name: &str) -> Option<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let named = |child: &&str| {
+        std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|found| found.starts_with(name))
+    };
+    children.split_whitespace().find(named)?.parse().ok().and_then(Pid::from_raw)
+}
+
 /// A child's status, or None when it goes on after `limit`.
 pub(crate) fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let handle = pidfd_open(pid(child), PidfdFlags::empty()).expect("a child has a handle");

@@ -329,10 +329,12 @@ pub enum Act {
         /// The program.
         peer: Peer,
     },
-    /// A terminal was attached: it sees the next prompts, and gets the next PIN.
+    /// A terminal was attached, or a display or terminal handed over: prompts appear there, and the next PIN is typed there.
     Attach {
         /// The program.
         peer: Peer,
+        /// Where pinentry and askpass appear from then on; null where the program itself shows the prompts.
+        handed_over: Option<String>,
     },
     /// A token is about to be asked for a new credential.
     Generating {

@@ -16,7 +16,7 @@ use crate::admission::Admission;
 use crate::agent::{Agent, since_boot};
 use crate::audit::record::Act;
 use crate::config::Paths;
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
 use crate::listener;
 use crate::manage::{self, Management};
 use crate::occasion;
@@ -131,18 +131,28 @@ impl Connection {
             Request::Status => Ok(Event::Status(self.status().await)),
             Request::Tokens => Ok(Event::Tokens { tokens: management.tokens().await? }),
             Request::Attach => {
-                let mut peer = self.peer.clone();
-                process_table::look_up(&mut peer).await;
-                let act = Act::Attach { peer: occasion::audit_peer(&peer) };
-                manage::record(&self.agent, act).await?;
+                self.record_attach(None).await?;
                 self.agent.prompts.attach(Arc::clone(terminal));
                 Ok(Event::Attached)
+            }
+            Request::HandOver(environment) => {
+                let place = environment.usable().map_err(|why| Denial::new(Code::EnvironmentRejected, why))?;
+                self.record_attach(Some(place)).await?;
+                self.agent.prompts.hand_over(environment);
+                Ok(Event::HandedOver { prompts: self.agent.prompts.reachable() })
             }
             Request::AddFile { path } => Ok(Event::Added { keys: management.add_file(path).await? }),
             Request::AddResident => Ok(Event::Added { keys: management.add_resident().await? }),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
-            Request::Answer { .. } => Err(Denial::new(crate::denial::Code::NotSupported, "nothing was asked")),
+            Request::Answer { .. } => Err(Denial::new(Code::NotSupported, "nothing was asked")),
         }
+    }
+
+    /// Whoever attaches gets the next PIN, so it is on record before it happens.
+    async fn record_attach(&self, handed_over: Option<String>) -> Result<(), Denial> {
+        let mut peer = self.peer.clone();
+        process_table::look_up(&mut peer).await;
+        manage::record(&self.agent, Act::Attach { peer: occasion::audit_peer(&peer), handed_over }).await
     }
 
     async fn status(&self) -> Status {

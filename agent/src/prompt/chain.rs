@@ -82,34 +82,23 @@ impl Chain {
     }
 
     /// Has pinentry and askpass appear here from now on. The place where they appeared so far is told.
-    ///
-    /// # Errors
-    /// Why it can't be used.
-    pub fn hand_over(&self, environment: Environment) -> Result<(), String> {
-        if let Some(trouble) = environment.trouble() {
-            return Err(trouble);
-        }
-        if let Some(tty) = &environment.tty {
-            Tty::open(tty)?;
-        }
-        if environment.tty.is_none() && !environment.has_display() {
-            return Err("neither a display nor a terminal was handed over".into());
-        }
-        let changed = *self.environment() != environment;
-        if changed {
-            self.announce(&format!(
-                "Prompts that appeared here appear elsewhere from now on: {}",
-                environment.describe()
-            ));
+    pub fn hand_over(&self, environment: Environment) {
+        if *self.environment() != environment {
+            self.announce(&format!("Prompts appear elsewhere from now on: {}", environment.describe()));
         }
         *self.environment() = environment;
-        Ok(())
+    }
+
+    /// Waits until a question that is over has given its terminal back, which takes a moment where its program has to be
+    /// ended: whoever asked shall not go on with a terminal that shows nothing.
+    pub async fn settled(&self) {
+        drop(self.pinentry_turn.lock().await);
     }
 
     /// Says something where pinentry and askpass would appear, if there is a way to, and in the agent's messages.
     fn announce(&self, what: &str) {
         let environment = self.environment().clone();
-        tracing::warn!("{} is told: {what}", environment.describe());
+        tracing::warn!(so_far = environment.describe(), "{what}");
         if let Some(Ok(tty)) = environment.tty.as_deref().map(Tty::open) {
             tty.say(&format!("fido-ssh-agent: {what}"));
         }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::tty::Tty;
+
 /// The longest of these values, in bytes.
 const LONGEST: usize = 4096;
 
@@ -81,13 +83,22 @@ impl Environment {
         self.display.is_some() || self.wayland_display.is_some()
     }
 
-    /// Why these values can't be used, where a stranger gave them. Whether the terminal is one is found out by opening it.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    /// Where prompts would appear, in words, if that can be: these values come from another program.
+    ///
+    /// # Errors
+    /// Why they can't.
+    pub fn usable(&self) -> Result<String, String> {
         let tty = self.tty.as_deref().map(|tty| ("tty", tty.to_str().unwrap_or("\n")));
-        let given = self.values().into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let bad = given.chain(tty).find(|(_, value)| value.is_empty() || !good(value));
-        bad.map(|(name, _)| format!("{name} is empty, too long, or has control characters"))
+        let mut given = self.values().into_iter().filter_map(|(name, value)| Some((name, value?))).chain(tty);
+        if let Some((name, _)) = given.find(|(_, value)| value.is_empty() || !good(value)) {
+            return Err(format!("{name} is empty, too long, or has control characters"));
+        }
+        match &self.tty {
+            Some(tty) => drop(Tty::open(tty)?),
+            None if self.has_display() => {}
+            None => return Err("neither a display nor a terminal was handed over".into()),
+        }
+        Ok(self.describe())
     }
 
     /// All that a program is given which starts with no environment.
@@ -131,12 +142,14 @@ mod tests {
     #[test]
     fn what_is_handed_over_is_checked() {
         let with = |display: &str| Environment { display: Some(display.into()), ..Environment::default() };
-        assert_eq!(with(":0").trouble(), None);
+        assert_eq!(with(":0").usable(), Ok("display :0".into()));
         for bad in ["", ":0\nOPTION", "\u{1b}[2J", &"x".repeat(LONGEST + 1)] {
-            assert!(with(bad).trouble().is_some_and(|trouble| trouble.starts_with("DISPLAY ")), "{bad:?}");
+            assert!(with(bad).usable().is_err_and(|trouble| trouble.starts_with("DISPLAY ")), "{bad:?}");
         }
-        let tty = Environment { tty: Some("/dev/pts/1\r".into()), ..Environment::default() };
-        assert!(tty.trouble().is_some());
+        let tty = |tty: &str| Environment { tty: Some(tty.into()), ..with(":0") }.usable().unwrap_err();
+        assert!(tty("/dev/pts/1\r").contains("control characters"));
+        assert!(tty("/dev/null").contains("is no terminal"));
+        assert!(Environment::default().usable().is_err());
     }
 
     #[test]

@@ -79,7 +79,9 @@ impl Signing<'_> {
                 () = not_now => false,
             }
         };
-        match patience.wait(plugged).await {
+        let ended = patience.wait(plugged).await;
+        prompts.settled().await;
+        match ended {
             Ok(true) => Ok(()),
             Ok(false) => Err(denial),
             Err(ended) if ended.code == Code::RequestTimeout => Err(denial),

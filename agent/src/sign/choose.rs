@@ -49,6 +49,7 @@ impl Asking<'_> {
         let asked = self.agent().prompts.confirm(&prompt);
         let limit = self.agent().limits.prompt;
         let answered = self.patience.wait_at_most(limit, Code::PromptTimeout, while_plugged(token, asked)).await;
+        self.agent().prompts.settled().await;
         answered???;
         self.agent().pluggings.confirm(&token.plugging);
         token.standing = Standing::Confirmed;
