@@ -77,6 +77,7 @@ mod tests {
             key_handle: Bytes(key_handle),
             flags: 0x25,
             token,
+            token_name: None,
         }
     }
 

@@ -47,6 +47,16 @@ pub enum Request {
     },
     /// Has pinentry and askpass appear where this says. Ends with [`Event::HandedOver`].
     HandOver(Environment),
+    /// Gives a token a name, by which it is known from then on. Ends with [`Event::TokenNamed`].
+    NameToken {
+        /// The name.
+        name: String,
+    },
+    /// Forgets a token's name. Ends with [`Event::TokenForgotten`].
+    ForgetToken {
+        /// The name.
+        name: String,
+    },
 }
 
 /// A key to be generated.
@@ -130,6 +140,10 @@ pub enum Event {
         /// Where a person would be asked now, or why nowhere.
         prompts: Result<String, String>,
     },
+    /// To [`Request::NameToken`].
+    TokenNamed(NamedToken),
+    /// To [`Request::ForgetToken`].
+    TokenForgotten,
 }
 
 /// What a question wants.
@@ -198,6 +212,15 @@ pub struct TokenStatus {
     pub trouble: Option<String>,
 }
 
+/// A token that has a name now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedToken {
+    /// Its name.
+    pub name: String,
+    /// The token.
+    pub device: Device,
+}
+
 /// A key that was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedKey {
@@ -222,4 +245,6 @@ pub struct Generated {
     pub flags: u8,
     /// The token it is on.
     pub token: Device,
+    /// What the person calls that, if it has a name.
+    pub token_name: Option<String>,
 }

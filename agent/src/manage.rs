@@ -3,6 +3,7 @@
 mod credential;
 mod generate;
 mod keys;
+mod names;
 mod tokens;
 
 use secrecy::SecretString;
@@ -79,7 +80,14 @@ impl Management<'_> {
             pin_guard::insisted(answer, left)?;
         }
         let question = format!("PIN of {} ({left} tries left): ", describe_device(device));
-        self.secret(Prompt { lines: vec![], question }, patience).await
+        let pin = self.secret(Prompt { lines: vec![], question }, patience).await?;
+        // Who answers that question, which names the device, at the terminal where they asked for it, says that it is theirs.
+        // Another one that took its place is not.
+        if !plugging.is_current() {
+            return Err(Denial::plain(Code::TokenAbsent));
+        }
+        self.agent.pluggings.confirm(&plugging);
+        Ok(pin)
     }
 
     async fn secret(&self, prompt: Prompt, patience: &Patience<'_>) -> Result<SecretString, Denial> {

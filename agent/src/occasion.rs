@@ -30,6 +30,8 @@ pub struct Occasion<'a> {
     pub peer: &'a Peer,
     /// Which token is going to be asked, once that is known.
     pub token: Option<&'a Device>,
+    /// What the person calls that token, where it proved to be the one they named.
+    pub token_name: Option<&'a str>,
     /// Whether that token proved to hold the key.
     pub token_proven: bool,
     /// What else is known, once it was looked up.

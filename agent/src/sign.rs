@@ -173,6 +173,7 @@ impl Signing<'_> {
             route: permit.route(),
             peer: &self.request.peer,
             token: token.map(|token| &token.device),
+            token_name: token.and_then(|token| token.name.as_deref()),
             token_proven: token.is_some_and(Selected::proven),
             surroundings: self.surroundings.get(),
         }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::denial::Code;
 use soft_token::What;
@@ -91,6 +91,26 @@ for_each_token! {
         next.wait().success();
         assert!(waiting.at - cancelled.at < Duration::from_secs(10), "the token was free at once");
         assert!(token.events().iter().all(|event| event.what != What::RefusedAsBusy));
+    }
+
+    /// A finger that is on its way when a request ends serves no other: the next one gives it a second to stop.
+    fn a_touch_that_comes_late_does_not_serve_the_next_request(kind: TokenKind) {
+        let Scene { env, token, agent, device: _device, .. } = Scene::ready(kind, &Recipe::ed25519());
+        let mut login = agent.ssh(["device", "true"]).start();
+        token.wait_until_waiting();
+        let ended = Instant::now();
+        login.kill();
+        let next = agent.ssh(["device", "true"]).start();
+        token.wait_for(|what| what == What::Cancelled, PATIENCE);
+        assert_eq!(agent.audit().wait_for_refusal().code, Code::ClientGone);
+        token.tap();
+
+        let waiting = token.wait_for(|what| what == What::Waiting, PATIENCE);
+        assert!(waiting.at - ended >= Duration::from_secs(1), "asked again after {:?}", waiting.at - ended);
+        env.person().wait_until_asked(Kind::Notice);
+        assert!(token.is_waiting(), "the touch in the gap went nowhere");
+        env.person().approve(&token);
+        next.wait().success();
     }
 
     /// The agent's own limit, long before the token's.

@@ -1,6 +1,7 @@
 //! `agent-cli tokens`: what is plugged in, and what is done to a token itself.
 
 mod list;
+mod name;
 
 use std::process::ExitCode;
 
@@ -23,14 +24,20 @@ pub(crate) struct Options {
 enum Command {
     /// Shows the tokens that are plugged in, as without a command
     List(list::Options),
+    /// Gives a token a name, so that it is known from others of its kind
+    Name(name::Options),
+    /// Forgets the name of a token
+    Forget(name::Options),
 }
 
 /// Lists the tokens, or does what the command says. Only what asks a person opens the `terminal`.
 pub(crate) fn run(
     options: &Options,
-    _terminal: impl FnOnce() -> Result<Terminal, Problem>,
+    terminal: impl FnOnce() -> Result<Terminal, Problem>,
 ) -> Result<ExitCode, Problem> {
     match options.command.as_ref().unwrap_or(&Command::List(options.list)) {
         Command::List(options) => list::run(options),
+        Command::Name(options) => name::name(options, &mut terminal()?),
+        Command::Forget(options) => name::forget(options),
     }
 }

@@ -350,4 +350,16 @@ pub enum Act {
         /// The token.
         token: Token,
     },
+    /// A token is given a name, by which it is trusted with its PIN from then on.
+    NameToken {
+        /// The name.
+        name: String,
+        /// The token.
+        token: Token,
+    },
+    /// A token's name is forgotten.
+    ForgetToken {
+        /// The name.
+        name: String,
+    },
 }

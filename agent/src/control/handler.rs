@@ -144,6 +144,11 @@ impl Connection {
             Request::AddFile { path } => Ok(Event::Added { keys: management.add_file(path).await? }),
             Request::AddResident => Ok(Event::Added { keys: management.add_resident().await? }),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
+            Request::NameToken { name } => Ok(Event::TokenNamed(management.name_token(name).await?)),
+            Request::ForgetToken { name } => {
+                management.forget_token(name).await?;
+                Ok(Event::TokenForgotten)
+            }
             Request::Answer { .. } => Err(Denial::new(Code::NotSupported, "nothing was asked")),
         }
     }

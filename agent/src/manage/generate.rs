@@ -55,6 +55,8 @@ impl Management<'_> {
         };
         let key = public_key(wanted.algorithm, &made.public_key.0, &wanted.application)
             .ok_or_else(|| Denial::new(Code::TokenUnproven, "the token gave no usable public key"))?;
+        let fingerprints = vec![identity::fingerprint(&key)];
+        let token_name = self.remember_keys(exchange.as_mut(), &device, fingerprints, &patience).await.unwrap_or(None);
         let act = Act::Generate { key: identity::fingerprint(&key), token: audit_token(&device) };
         if let Err(error) = self.agent.audit.act(act).await {
             // That it was about to be made is on record. Refusing now would lose a key that the token has.
@@ -67,6 +69,7 @@ impl Management<'_> {
             key_handle: made.key_handle,
             flags: flags(wanted.resident, wanted.verify_required).0,
             token: device,
+            token_name,
         })
     }
 

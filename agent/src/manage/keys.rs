@@ -60,6 +60,9 @@ impl Management<'_> {
         let Reply::Credentials(credentials) = reply else {
             return Err(Denial::plain(Code::HelperFailed));
         };
+        let keys = credentials.ssh.iter().filter_map(|credential| resident_identity(credential).ok());
+        let keys = keys.map(|identity| identity::fingerprint(&identity.public_key)).collect();
+        self.remember_keys(exchange.as_mut(), &device, keys, &patience).await?;
         let mut added = Vec::new();
         for credential in credentials.ssh {
             let identity = resident_identity(&credential)?;

@@ -21,7 +21,8 @@ impl Management<'_> {
                 Ok(state) => (Some(state), None),
                 Err(denial) => (None, Some(denial.to_string())),
             };
-            tokens.push(TokenStatus { name: None, device, state, trouble });
+            let name = self.name_of(exchange.as_mut(), &device, &patience).await?;
+            tokens.push(TokenStatus { name, device, state, trouble });
         }
         Ok(tokens)
     }

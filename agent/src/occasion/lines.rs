@@ -92,8 +92,14 @@ impl Occasion<'_> {
 
     fn token(&self) -> Vec<String> {
         let doubt = if self.token_proven { "" } else { " [not proven to hold the key]" };
-        let line = |token| format!("token: {}{doubt}", cut(&describe_device(token), LONGEST_TOKEN));
-        self.token.map(line).into_iter().collect()
+        let Some(device) = self.token.map(describe_device) else {
+            return Vec::new();
+        };
+        let token = match self.token_name {
+            Some(name) => format!("{name}, {device}"),
+            None => device,
+        };
+        vec![format!("token: {}{doubt}", cut(&token, LONGEST_TOKEN))]
     }
 
     /// The host that the client was told, where the one it is at has no other name. What is forwarded is about another host.

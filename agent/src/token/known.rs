@@ -16,7 +16,7 @@ use crate::state_file::StateFile;
 pub const MARKER_APPLICATION: &str = "fido-ssh-agent:marker";
 
 /// The longest name, in characters.
-const LONGEST_NAME: usize = 64;
+const LONGEST_NAME: usize = 32;
 
 /// The most keys remembered of a token; the oldest are forgotten first.
 const MOST_KEYS: usize = 1024;
@@ -288,10 +288,10 @@ mod tests {
 
     #[test]
     fn a_name_is_one_visible_line() {
-        for bad in ["", " ", " red", "a\nb", "\u{1b}[2J", "\u{202e}der", &"x".repeat(65)] {
+        for bad in ["", " ", " red", "a\nb", "\u{1b}[2J", "\u{202e}der", &"x".repeat(33)] {
             assert_eq!(check_name(bad).unwrap_err().code, Code::TokenName, "{bad:?}");
         }
-        for good in ["red", "Ersatz (Büro)", &"ü".repeat(64)] {
+        for good in ["red", "Ersatz (Büro)", &"ü".repeat(32)] {
             check_name(good).unwrap();
         }
     }

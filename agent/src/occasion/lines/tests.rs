@@ -66,6 +66,7 @@ fn however_long_the_way_and_whatever_the_names_the_prompt_is_short() {
                 route: &route,
                 peer: &peer,
                 token: Some(&token),
+                token_name: None,
                 token_proven: false,
                 surroundings,
             };
@@ -109,6 +110,7 @@ fn a_long_way_is_shown_by_its_ends() {
             route: &route,
             peer: &peer,
             token: None,
+            token_name: None,
             token_proven: false,
             surroundings,
         };
@@ -155,6 +157,7 @@ fn a_host_is_called_as_known_hosts_has_it() {
             route: &route,
             peer: &peer,
             token: None,
+            token_name: None,
             token_proven: false,
             surroundings,
         };

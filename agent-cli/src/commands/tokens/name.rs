@@ -1,0 +1,43 @@
+//! `agent-cli tokens name` and `agent-cli tokens forget`.
+
+use std::process::ExitCode;
+
+use agent::control::{Event, Request};
+
+use crate::control::{Control, unexpected};
+use crate::conversation::Conversation;
+use crate::output::print;
+use crate::problem::Problem;
+use crate::safe::safe;
+use crate::terminal::Terminal;
+
+/// The name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What you call the token
+    name: String,
+}
+
+/// Gives a token a name.
+pub(crate) fn name(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
+    let request = Request::NameToken { name: options.name.clone() };
+    match Conversation::begin(Control::connect()?, terminal, &request)?.result()? {
+        Event::TokenNamed(token) => {
+            let product = if token.device.product.is_empty() { "FIDO token" } else { &token.device.product };
+            print(&format!("{} at {} is called {} now.", safe(product), safe(&token.device.path), safe(&token.name)))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Forgets a token's name.
+pub(crate) fn forget(options: &Options) -> Result<ExitCode, Problem> {
+    match Control::connect()?.ask(&Request::ForgetToken { name: options.name.clone() })? {
+        Event::TokenForgotten => {
+            print(&format!("{} is no token's name any more.", safe(&options.name)))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
