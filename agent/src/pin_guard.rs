@@ -113,7 +113,7 @@ pub(crate) fn usable(state: &State) -> Result<(), Denial> {
 pub(crate) fn stake(left: u32) -> Option<String> {
     match left {
         1 => Some("This is the last try for the token's PIN. If it is wrong, the PIN is blocked for good and the keys on the token are lost. Try all the same? ".into()),
-        FEW => Some(format!("Only {left} tries are left for the token's PIN. After {left} wrong ones it is blocked for good and the keys on the token are lost. Try all the same? ")),
+        2..=FEW => Some(format!("Only {left} tries are left for the token's PIN. After {left} wrong ones it is blocked for good and the keys on the token are lost. Try all the same? ")),
         _ => None,
     }
 }

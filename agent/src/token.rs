@@ -137,6 +137,9 @@ pub enum TokenError {
     /// UNSUPPORTED_ALGORITHM, UNSUPPORTED_OPTION, INVALID_OPTION and the like.
     #[error("the token can't do this")]
     Unsupported,
+    /// authenticatorSelection is not known to tokens older than CTAP 2.1.
+    #[error("the tokens that are plugged in can't be told apart by touch: they are too old for that")]
+    SelectionUnsupported,
     /// The helper process ended without an answer.
     #[error("the token helper ended without an answer")]
     HelperExited,
@@ -171,6 +174,7 @@ impl From<&Failure> for Denial {
             TokenError::NoCredentials => Code::KeyNotOnToken,
             TokenError::KeyStoreFull => Code::TokenFull,
             TokenError::Unsupported => Code::TokenUnsupported,
+            TokenError::SelectionUnsupported => Code::SelectionUnsupported,
             TokenError::HelperExited | TokenError::Protocol => Code::HelperFailed,
             TokenError::Unproven => Code::TokenUnproven,
         };

@@ -231,30 +231,40 @@ fn both_means_both() {
     assert_eq!(scene.questions().len(), 1);
 }
 
-/// UV_BLOCKED: what each mode makes of it.
+/// UV_BLOCKED, and a person who would type the PIN.
+fn with_a_blocked_sensor(mode: &str) -> Scene {
+    let scene = Scene::in_general(TokenKind::Fingerprint, &Recipe::ed25519(), mode);
+    scene.token.block_uv();
+    scene.env.person().always_types(PIN);
+    scene
+}
+
 #[test]
-fn a_blocked_sensor_in_each_mode() {
-    let with_blocked_sensor = |mode: &str| {
-        let scene = Scene::in_general(TokenKind::Fingerprint, &Recipe::ed25519(), mode);
-        scene.token.block_uv();
-        scene.env.person().always_types(PIN);
-        scene
-    };
-    let scene = with_blocked_sensor("built-in");
+fn a_blocked_sensor_is_the_end_with_built_in_alone() {
+    let scene = with_a_blocked_sensor("built-in");
     scene.is_refused(Code::FingerBlocked);
     assert_eq!((scene.seen(), scene.questions()), (vec![], vec![]));
+}
 
-    let scene = with_blocked_sensor("built-in-then-pin");
+#[test]
+fn a_blocked_sensor_leads_to_the_pin_which_says_so() {
+    let scene = with_a_blocked_sensor("built-in-then-pin");
     scene.log_in();
     assert_eq!(scene.seen(), [What::PinOk]);
     assert_eq!(scene.questions(), ["The fingerprint sensor is blocked. PIN (8 tries left): "]);
+}
 
-    let scene = with_blocked_sensor("pin");
+#[test]
+fn a_blocked_sensor_is_no_matter_by_pin() {
+    let scene = with_a_blocked_sensor("pin");
     scene.log_in();
     assert_eq!(scene.questions(), ["PIN (8 tries left): "]);
+}
 
-    // The PIN gives the sensor its tries back, so that the finger can follow.
-    let scene = with_blocked_sensor("pin-and-built-in");
+/// The PIN gives the sensor its tries back, so that the finger can follow.
+#[test]
+fn where_both_are_asked_for_the_pin_unblocks_the_sensor() {
+    let scene = with_a_blocked_sensor("pin-and-built-in");
     scene.log_in();
     assert_eq!(scene.seen(), [What::PinOk, What::FingerMatch]);
     assert_eq!(scene.questions(), ["The fingerprint sensor is blocked until the PIN is given. PIN (8 tries left): "]);

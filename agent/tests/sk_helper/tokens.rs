@@ -133,6 +133,16 @@ fn a_selection_goes_on_without_the_tokens_that_fail() {
     assert_eq!(helper.error(&Command::Select { paths: Vec::new() }), TokenError::NotFound);
 }
 
+/// Tokens of CTAP 2.0.
+#[test]
+fn tokens_that_know_no_selection_are_said_to_be_too_old() {
+    let bus = Bus::from_env();
+    let devices: Vec<_> = (0..2).map(|_| bus.plug(TokenOptions::pin_only().touch(Touch::Manual))).collect();
+    devices.iter().for_each(|device| device.inject(soft_token::Fault::Status(0x01).on(Asked::Selection)));
+    let error = Helper::start(&bus).error(&Command::Select { paths: devices.iter().map(path).collect() });
+    assert_eq!(error, TokenError::SelectionUnsupported);
+}
+
 #[test]
 fn resident_keys_are_enumerated() {
     let bus = Bus::from_env();

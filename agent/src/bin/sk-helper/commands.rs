@@ -10,6 +10,7 @@ use crate::daemon::Daemon;
 use crate::failure::{Stop, failure};
 use crate::hid;
 use crate::operation::{Operation, first_of, perform, tidy_up};
+use crate::status;
 use crate::verification::{self, Means};
 
 /// Carries out a command.
@@ -28,7 +29,11 @@ pub(crate) fn execute(command: Command, daemon: &mut Daemon) -> Result<Reply, St
                 let job = hid::selection(&path);
                 Operation::new(path, job)
             });
-            first_of(daemon, operations.collect()).map(|(path, ())| Reply::Selected { path })
+            let selected = first_of(daemon, operations.collect()).map(|(path, ())| Reply::Selected { path });
+            selected.map_err(|stop| match stop {
+                Stop::Failed(failure) => Failure { error: status::of_selection(failure.error), ..failure }.into(),
+                Stop::DaemonGone => stop,
+            })
         }
         Command::GetAssertion { path, application, key_handle, data, verification } => {
             let means = Means::of(&verification)?;

@@ -37,3 +37,8 @@ pub(crate) fn error(status: u8) -> TokenError {
         _ => TokenError::Protocol,
     }
 }
+
+/// The same for authenticatorSelection, which came with CTAP 2.1 (§ 6.9): tokens before that call it an invalid command.
+pub(crate) fn of_selection(error: TokenError) -> TokenError {
+    if error == TokenError::Unsupported { TokenError::SelectionUnsupported } else { error }
+}
