@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     print(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
     print(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(&comment)))?;
     if made.token_name.is_none() {
-        print("With `agent-cli tokens name NAME` the agent knows this token from others, and asks only it.")?;
+        eprintln!("With `agent-cli tokens name NAME` the agent knows this token from others, and asks only it.");
     }
     let file = place.private.display();
     add_file(&place.private, terminal, passphrase).map_err(|problem| {
