@@ -93,6 +93,7 @@ impl<'t> Conversation<'t> {
                         return Ok(Next::NoticeOver);
                     }
                 }
+                Some(Event::Progress { line }) => self.terminal.say(&line),
                 Some(event) => return Ok(Next::Event(event)),
                 None => match self.terminal.wait(false, Some(self.control.as_fd()), limit)? {
                     Wake::TimeUp => return Ok(Next::Quiet),
@@ -142,7 +143,7 @@ impl<'t> Conversation<'t> {
     fn ask(&mut self, id: u64, kind: QuestionKind, question: &str) -> Result<Asked, Problem> {
         let text = match kind {
             QuestionKind::Confirm => format!("{} [y/N] ", question.trim_end()),
-            QuestionKind::Secret => question.to_owned(),
+            QuestionKind::Secret | QuestionKind::Line => question.to_owned(),
         };
         let mut open = self.terminal.ask(kind, &text)?;
         loop {
@@ -176,7 +177,7 @@ enum Asked {
 fn ends(event: &Event, question: u64) -> bool {
     match event {
         Event::Withdraw { id } => *id == question,
-        Event::Question { .. } | Event::Notice { .. } | Event::Replaced => false,
+        Event::Question { .. } | Event::Notice { .. } | Event::Replaced | Event::Progress { .. } => false,
         _ => true,
     }
 }
@@ -187,6 +188,7 @@ fn accepted(kind: QuestionKind, line: SecretString) -> Option<SecretString> {
     let good = match kind {
         QuestionKind::Confirm => matches!(text.trim().to_ascii_lowercase().as_str(), "y" | "yes"),
         QuestionKind::Secret => !text.is_empty(),
+        QuestionKind::Line => !text.trim().is_empty(),
     };
     good.then_some(line)
 }
@@ -213,5 +215,6 @@ mod tests {
         let passed = accepted(QuestionKind::Secret, " 12 34 ".into()).unwrap();
         assert_eq!(passed.expose_secret(), " 12 34 ");
         assert!(accepted(QuestionKind::Secret, "".into()).is_none());
+        assert!(accepted(QuestionKind::Line, " ".into()).is_none());
     }
 }

@@ -108,7 +108,7 @@ impl Terminal {
             return Ok(None);
         }
         self.unasked.clear();
-        if kind == QuestionKind::Confirm {
+        if kind != QuestionKind::Secret {
             tcflush(&self.input, QueueSelector::IFlush)?;
             return Ok(None);
         }

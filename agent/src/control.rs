@@ -4,6 +4,7 @@
 
 pub mod handler;
 mod lines;
+pub mod token;
 
 use std::path::PathBuf;
 
@@ -34,8 +35,13 @@ pub enum Request {
         /// The file, absolute.
         path: PathBuf,
     },
-    /// Adds the resident keys of a token, until the agent ends. Ends with [`Event::Added`].
-    AddResident,
+    /// Adds resident keys of a token, until the agent ends. The person chooses among several. Ends with [`Event::Added`].
+    AddResident {
+        /// Add them all, and ask nothing.
+        all: bool,
+        /// Only those of this application.
+        application: Option<String>,
+    },
     /// Makes a credential on a token. Ends with [`Event::Generated`].
     Generate(Generate),
     /// Answers a question.
@@ -57,6 +63,8 @@ pub enum Request {
         /// The name.
         name: String,
     },
+    /// Does something to a token. Ends with [`Event::Token`].
+    Token(token::Request),
 }
 
 /// A key to be generated.
@@ -144,6 +152,13 @@ pub enum Event {
     TokenNamed(NamedToken),
     /// To [`Request::ForgetToken`].
     TokenForgotten,
+    /// How far a request is.
+    Progress {
+        /// In a line for the person.
+        line: String,
+    },
+    /// To [`Request::Token`].
+    Token(token::Answer),
 }
 
 /// What a question wants.
@@ -154,6 +169,8 @@ pub enum QuestionKind {
     Confirm,
     /// A PIN or passphrase: not shown while it is typed.
     Secret,
+    /// A line, shown while it is typed.
+    Line,
 }
 
 /// How the agent is.

@@ -1,9 +1,14 @@
 //! Management of keys and tokens: what `agent-cli` asks for over the control socket.
 
+mod at_hand;
 mod credential;
+mod credentials;
+mod fingerprints;
 mod generate;
 mod keys;
 mod names;
+mod pin;
+mod resident;
 mod tokens;
 
 use secrecy::SecretString;
@@ -11,21 +16,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
 use crate::audit::record::Act;
+use crate::control::token;
 use crate::denial::{Code, Denial};
 use crate::occasion::describe_device;
 use crate::pin_guard;
+use crate::prompt::attached::Terminal;
 use crate::prompt::{Prompt, Prompter};
 use crate::sign::Patience;
 use crate::token::hidraw::Plugging;
 use crate::token::protocol::{Command, Device, Reply, State};
 use crate::token::select::{choose, list};
-use crate::token::{Exchange, TokenError};
+use crate::token::{Exchange, Step, TokenError};
 
 /// One management request under way.
 pub(crate) struct Management<'a> {
     pub(crate) agent: &'a Agent,
     /// Where this request's questions go: the terminal it came from.
-    pub(crate) terminal: &'a dyn Prompter,
+    pub(crate) terminal: &'a Terminal,
     /// Cancelled when the client hangs up.
     pub(crate) client: &'a CancellationToken,
 }
@@ -38,6 +45,21 @@ impl Management<'_> {
     /// Keys come to a locked agent by neither of its sockets.
     fn unlocked(&self) -> Result<(), Denial> {
         if self.agent.lock.is_locked() { Err(Denial::plain(Code::Locked)) } else { Ok(()) }
+    }
+
+    /// Does something to a token itself.
+    pub(crate) async fn token(&self, request: token::Request) -> Result<token::Answer, Denial> {
+        use token::Request;
+        match request {
+            Request::SetPin => self.set_pin().await,
+            Request::ChangePin => self.change_pin().await,
+            Request::Fingerprints => self.fingerprints().await,
+            Request::AddFingerprint { name } => self.add_fingerprint(name).await,
+            Request::RenameFingerprint { fingerprint, name } => self.rename_fingerprint(&fingerprint, name).await,
+            Request::RemoveFingerprint { fingerprint } => self.remove_fingerprint(&fingerprint).await,
+            Request::Credentials => self.credentials().await,
+            Request::DeleteCredential { credential } => self.delete_credential(credential.as_deref()).await,
+        }
     }
 
     async fn begin(&self, patience: &Patience<'_>) -> Result<Box<dyn Exchange>, Denial> {
@@ -70,9 +92,19 @@ impl Management<'_> {
     }
 
     async fn pin(&self, device: &Device, state: &State, patience: &Patience<'_>) -> Result<SecretString, Denial> {
+        pin_guard::usable(state)?;
+        self.pin_to_change(device, state, patience).await
+    }
+
+    /// The PIN, of which the token may want that it is changed first.
+    async fn pin_to_change(
+        &self,
+        device: &Device,
+        state: &State,
+        patience: &Patience<'_>,
+    ) -> Result<SecretString, Denial> {
         let plugging = Plugging::of(&device.path).ok_or_else(|| Denial::plain(Code::TokenAbsent))?;
         let left = self.agent.pin_guard.may_ask(&plugging, state)?;
-        pin_guard::usable(state)?;
         if let Some(stake) = pin_guard::stake(left) {
             let prompt = Prompt { lines: vec![describe_device(device)], question: stake };
             let asked = self.terminal.confirm(&prompt);
@@ -103,10 +135,25 @@ impl Management<'_> {
         command: Command,
         notice: Option<&Prompt>,
     ) -> Result<Reply, Denial> {
+        self.follow(exchange, patience, command, notice, &mut |_, _| ()).await
+    }
+
+    /// The same, with an ear for the touches of an enrolment: each one's status, and how many more are needed.
+    async fn follow(
+        &self,
+        exchange: &mut dyn Exchange,
+        patience: &Patience<'_>,
+        command: Command,
+        notice: Option<&Prompt>,
+        sample: &mut (dyn FnMut(u8, u32) + Send),
+    ) -> Result<Reply, Denial> {
         let token = command.sends_pin_to().and_then(Plugging::of);
         let mut shown = None;
-        let mut presence = || shown = notice.map(|prompt| self.terminal.notify_presence(prompt));
-        let result = patience.wait(exchange.call(command, &mut presence)).await;
+        let mut step = |step| match step {
+            Step::PresenceNeeded => shown = notice.map(|prompt| self.terminal.notify_presence(prompt)),
+            Step::Sample { status, left } => sample(status, left),
+        };
+        let result = patience.wait(exchange.follow(command, &mut step)).await;
         drop(shown);
         if !matches!(result, Ok(Ok(_))) {
             exchange.cancel().await;

@@ -88,7 +88,9 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    pub(crate) fn new(path: PathBuf, verify_required: bool) -> Self {
+    /// The key in this file, and whether it asks for its user's verification.
+    #[must_use]
+    pub fn new(path: PathBuf, verify_required: bool) -> Self {
         Self { path, verify_required }
     }
 

@@ -85,7 +85,7 @@ impl Output {
     }
 
     /// Waits for its end, and returns all of it.
-    pub(crate) fn wait_for_end(&self) -> String {
+    pub fn wait_for_end(&self) -> String {
         drop(self.0.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !state.ended));
         self.text()
     }

@@ -72,6 +72,9 @@ fn without_an_agent() {
         &["remove", "--all"],
         &["-S", "gen-keys", "--file", "new"],
         &["tokens"],
+        &["-S", "tokens", "set-pin"],
+        &["-S", "tokens", "fingerprints", "add"],
+        &["-S", "tokens", "credentials", "delete", "1"],
         &["attach"],
         &["status"],
     ] {
@@ -96,6 +99,10 @@ fn wrong_usage() {
         &["no-such-command"],
         &["list", "--no-such-option"],
         &["add", "--resident", "file"],
+        &["add", "--all"],
+        &["add", "--all", "file"],
+        &["tokens", "--json", "set-pin"],
+        &["tokens", "fingerprints", "remove"],
         &["remove"],
         &["gen-keys", "--type", "rsa"],
         &["gen-keys", "--application", "web.example"],
@@ -311,7 +318,7 @@ for_each_token! {
         let env = Env::new();
         let token = env.plug(kind.options());
         let agent = env.agent().start();
-        let add = |agent: &Agent| agent.cli(["-S", "add", "--resident"]).input(format!("{PIN}\n")).run();
+        let add = |agent: &Agent| agent.cli(["-S", "add", "--resident"]).input(format!("{PIN}\nall\n")).run();
         let none = add(&agent).code(1);
         assert!(none.stderr.contains("the token keeps no resident SSH key"), "{}", none.stderr);
 
@@ -328,8 +335,8 @@ for_each_token! {
         let added = add(&agent).success();
         assert_eq!(added.stderr.matches("Resident identity added: SHA256:").count(), 2, "{}", added.stderr);
         let list = agent.list();
-        assert!(list.contains(&format!("{} ssh: {} (ED25519-SK)", verified.fingerprint(), env.user())), "{list}");
-        assert!(list.contains(&format!(" ssh:second {} (ECDSA-SK)", env.user())), "{list}");
+        assert!(list.contains(&format!("{} {} (ED25519-SK)", verified.fingerprint(), env.user())), "{list}");
+        assert!(list.contains(&format!(" {} (ECDSA-SK)", env.user())), "{list}");
 
         token.set_touch(Touch::Manual);
         env.person().always_types(PIN);

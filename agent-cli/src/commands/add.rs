@@ -21,15 +21,21 @@ pub(crate) struct Options {
     /// Key files
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Add the resident keys of a token instead; they are held until the agent ends
+    /// Add resident keys of a token instead, of several those you choose; they are held until the agent ends
     #[arg(long, conflicts_with = "files")]
     resident: bool,
+    /// Add all resident keys, and do not ask which
+    #[arg(long, requires = "resident", conflicts_with = "files")]
+    all: bool,
+    /// Only resident keys of this application
+    #[arg(long, requires = "resident", conflicts_with = "files", value_name = "ssh:NAME")]
+    application: Option<String>,
 }
 
 /// Adds every key it can, and fails when one could not be added.
 pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     if options.resident {
-        return add_resident(terminal);
+        return add_resident(options, terminal);
     }
     let files = if options.files.is_empty() { default_files()? } else { options.files.clone() };
     let mut code = ExitCode::SUCCESS;
@@ -55,13 +61,15 @@ pub(crate) fn add_file(file: &Path, terminal: &mut Terminal, known: Option<Secre
     Ok(())
 }
 
-fn add_resident(terminal: &mut Terminal) -> Result<ExitCode, Problem> {
-    let added = add(&Request::AddResident, terminal, None)?;
+fn add_resident(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
+    let request = Request::AddResident { all: options.all, application: options.application.clone() };
+    let added = add(&request, terminal, None)?;
     for key in &added {
         eprintln!("Resident identity added: {} ({})", safe(&key.fingerprint), safe(&key.comment));
     }
     if added.is_empty() {
-        return Err(Problem::failed("the token keeps no resident SSH key")
+        let which = options.application.as_deref().map(|application| format!(" for {application}")).unwrap_or_default();
+        return Err(Problem::failed(format!("the token keeps no resident SSH key{which}"))
             .next("Make one with `agent-cli gen-keys`, or add a key file with `agent-cli add FILE`."));
     }
     Ok(ExitCode::SUCCESS)

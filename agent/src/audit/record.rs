@@ -362,4 +362,49 @@ pub enum Act {
         /// The name.
         name: String,
     },
+    /// A token is about to be changed.
+    ChangingToken {
+        /// How.
+        #[serde(flatten)]
+        change: TokenChange,
+        /// The token.
+        token: Token,
+    },
+    /// A token was changed.
+    ChangedToken {
+        /// How.
+        #[serde(flatten)]
+        change: TokenChange,
+        /// The token.
+        token: Token,
+    },
+}
+
+/// What is done to a token itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum TokenChange {
+    /// It gets its first PIN.
+    SetPin,
+    /// It gets another PIN.
+    ChangePin,
+    /// A fingerprint is enrolled.
+    AddFingerprint,
+    /// A fingerprint gets another name.
+    RenameFingerprint {
+        /// The token's id of it, in hexadecimal.
+        fingerprint: String,
+    },
+    /// A fingerprint is removed.
+    RemoveFingerprint {
+        /// The token's id of it, in hexadecimal.
+        fingerprint: String,
+    },
+    /// A credential is deleted, for good.
+    DeleteCredential {
+        /// The key's fingerprint.
+        key: String,
+        /// The FIDO application.
+        application: String,
+    },
 }

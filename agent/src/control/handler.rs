@@ -142,7 +142,10 @@ impl Connection {
                 Ok(Event::HandedOver { prompts: self.agent.prompts.reachable() })
             }
             Request::AddFile { path } => Ok(Event::Added { keys: management.add_file(path).await? }),
-            Request::AddResident => Ok(Event::Added { keys: management.add_resident().await? }),
+            Request::AddResident { all, application } => {
+                Ok(Event::Added { keys: management.add_resident(all, application.as_deref()).await? })
+            }
+            Request::Token(request) => Ok(Event::Token(management.token(request).await?)),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
             Request::NameToken { name } => Ok(Event::TokenNamed(management.name_token(name).await?)),
             Request::ForgetToken { name } => {

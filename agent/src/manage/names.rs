@@ -7,7 +7,7 @@ use crate::audit::record::Act;
 use crate::control::NamedToken;
 use crate::denial::{Code, Denial};
 use crate::occasion::{audit_token, describe_device};
-use crate::prompt::{Prompt, visible};
+use crate::prompt::{Prompt, Prompter, visible};
 use crate::sign::Patience;
 use crate::token::known::{KnownToken, KnownTokens, MARKER_APPLICATION, Marker, check_name};
 use crate::token::probe::{Answer, probe_marker, recognise};

@@ -61,6 +61,22 @@ impl Terminal {
         receiver.await.map_err(gone)?.ok_or(PromptError::Refused)
     }
 
+    /// Asks for a line that is shown while it is typed.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn request_line(&self, prompt: &Prompt) -> Result<String, PromptError> {
+        let line = self.ask(QuestionKind::Line, prompt).await?;
+        let line = line.expose_secret().trim();
+        if line.is_empty() { Err(PromptError::Refused) } else { Ok(line.to_owned()) }
+    }
+
+    /// Says how far a request is.
+    pub fn say(&self, line: String) {
+        // Whoever does not read is told less.
+        let _ = self.events.try_send(Event::Progress { line });
+    }
+
     /// Ends all questions: the terminal is gone.
     pub fn close(&self) {
         self.open().questions.clear();

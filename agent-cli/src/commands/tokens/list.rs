@@ -21,7 +21,7 @@ pub(crate) struct Options {
 }
 
 /// Shows the tokens.
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
+pub(crate) fn run(options: Options) -> Result<ExitCode, Problem> {
     let tokens = match Control::connect()?.ask(&Request::Tokens)? {
         Event::Tokens { tokens } => tokens,
         other => return Err(unexpected(&other)),

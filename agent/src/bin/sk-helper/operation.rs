@@ -81,6 +81,7 @@ impl<T: Send + 'static> Operation<T> {
                     tell(Progress::Channel { path, channel })?;
                 }
                 if let Some(Sample { status, left }) = news.sample {
+                    self.has_waited = true;
                     tell(Progress::Sample { status, left: left.into() })?;
                 }
                 if news.waiting {
