@@ -185,6 +185,10 @@ impl<T: Send + 'static> Attempt<T> {
                 Verdict::Disturbed(failure(TokenError::Busy, "another program's answers came between"))
             }
             Verdict::Answer(answer) if self.trace.strangers => self.own_answer(job).unwrap_or(Verdict::Answer(answer)),
+            // It may have come before the question that the token refused.
+            Verdict::Disturbed(disturbance) if self.trace.refusal.is_some() => {
+                self.own_answer(job).unwrap_or(Verdict::Disturbed(disturbance))
+            }
             verdict => verdict,
         };
         if let (Verdict::Answer(answer), Some(amend)) = (&mut verdict, &job.amend) {

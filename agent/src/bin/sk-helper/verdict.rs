@@ -79,7 +79,8 @@ pub(crate) fn refused<T>(refusal: Refusal, strangers: bool, detail: String) -> V
         Refusal::Transport(code @ (CHANNEL_BUSY | LOCK_REQUIRED)) => Verdict::Disturbed(told(code, TokenError::Busy)),
         Refusal::Transport(code) => Verdict::Disturbed(told(code, TokenError::Protocol)),
         // PIN_AUTH_INVALID: the library may have made the parameter from another program's pinUvAuthToken.
-        Refusal::Status(0x33) if strangers => Verdict::Disturbed(told(0x33, TokenError::Busy)),
+        // NOT_ALLOWED: it may have gone on to getNextAssertion by the number of credentials in another program's answer.
+        Refusal::Status(code @ (0x30 | 0x33)) if strangers => Verdict::Disturbed(told(code, TokenError::Busy)),
         Refusal::Status(code) => Verdict::Failed(told(code, status::error(code))),
     }
 }
@@ -126,6 +127,22 @@ mod tests {
         });
         let verdict = judge(library("response_status err = 0x4A"), &trace, 3);
         assert_eq!(error(verdict), (false, TokenError::PinInvalid { retries: None }));
+    }
+
+    #[test]
+    fn what_the_token_refuses_for_another_programs_answer_is_a_disturbance() {
+        for (status, told) in
+            [(0x30, TokenError::Protocol), (0x33, TokenError::Protocol), (0x27, TokenError::OperationDenied)]
+        {
+            let judged = |strangers| {
+                let trace = seen(|trace| (trace.refusal, trace.strangers) = (Some(Refusal::Status(status)), strangers));
+                error(judge(library("response_status"), &trace, 0))
+            };
+            let disturbed = told == TokenError::Protocol;
+            let expected = if disturbed { TokenError::Busy } else { told.clone() };
+            assert_eq!(judged(true), (disturbed, expected), "{status:#x}");
+            assert_eq!(judged(false).0, false, "{status:#x}");
+        }
     }
 
     #[test]
