@@ -8,7 +8,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 BUILD_PACKAGES := build-essential pkg-config libudev-dev
 DEMO_PACKAGES := $(BUILD_PACKAGES) openssh-client openssh-server
 TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-paramiko qemu-system-x86 busybox-static kmod fido2-tools \
-	openssh-tests sudo gdb tmux pinentry-curses pinentry-tty
+	openssh-tests sudo gdb tmux pinentry-curses pinentry-tty dbus-daemon
 RUST_MINIMUM := 1.89
 
 .PHONY: help demo test lint native openssh-suite vm bench soak build install rust build-packages demo-packages test-packages
@@ -28,11 +28,13 @@ test: rust test-packages lint native openssh-suite vm
 lint: rust build-packages
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p agent --all-targets --features notify -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 native: rust test-packages
 	cargo build --workspace
 	cargo test --workspace
+	cargo test -p agent --lib --features notify notify
 
 openssh-suite: rust test-packages
 	cargo build --workspace

@@ -5,6 +5,8 @@ mod assuan;
 pub mod attached;
 mod chain;
 pub mod environment;
+#[cfg(feature = "notify")]
+mod notify;
 mod pinentry;
 mod text;
 mod tty;

@@ -202,12 +202,19 @@ impl Prompter for Chain {
                 other => others.push(other),
             }
         }
-        PresenceNotice::new(Notice(tokio::spawn(show(others, prompt.clone()))))
+        let bus = self.environment().dbus_session_bus_address.clone();
+        PresenceNotice::new(Notice(tokio::spawn(show(bus, others, prompt.clone()))))
     }
 }
 
-/// Shows a notice on the first channel that can.
-async fn show(channels: Vec<Channel>, prompt: Prompt) {
+/// Shows a notice on the desktop, or else on the first channel that can.
+#[cfg_attr(not(feature = "notify"), allow(unused_variables, reason = "only notifications need the bus"))]
+async fn show(bus: Option<String>, channels: Vec<Channel>, prompt: Prompt) {
+    #[cfg(feature = "notify")]
+    if let Some(bus) = bus {
+        let Err(reason) = super::notify::show(&bus, &prompt).await;
+        tracing::debug!("no notification on the desktop: {reason}");
+    }
     for channel in channels {
         let shown = match &channel {
             Channel::Pinentry(pinentry) => pinentry.notify(&prompt).await,
