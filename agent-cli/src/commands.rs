@@ -8,3 +8,4 @@ pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod status;
 pub(crate) mod tokens;
+pub(crate) mod why;

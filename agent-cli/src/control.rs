@@ -68,7 +68,7 @@ impl Control {
     pub(crate) fn ask(mut self, request: &Request) -> Result<Event, Problem> {
         self.send(request)?;
         match self.next()? {
-            Event::Refused { denial } => Err(denial.into()),
+            Event::Refused { denial, id } => Err(Problem::refused(denial, id)),
             event => Ok(event),
         }
     }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use agent::control::{Event, QuestionKind, Request};
 use agent::token::protocol::Pin;
@@ -28,23 +27,6 @@ pub(crate) struct Conversation<'t> {
     known: Option<SecretString>,
 }
 
-/// What happened next.
-#[derive(Debug)]
-pub(crate) enum Next {
-    /// A question was answered.
-    Answered,
-    /// A question was refused by the person, or taken back by the agent.
-    Unanswered,
-    /// A notice went up.
-    Notice,
-    /// A notice was taken down.
-    NoticeOver,
-    /// The agent said something that is no prompt.
-    Event(Event),
-    /// Nothing, for the time given.
-    Quiet,
-}
-
 impl<'t> Conversation<'t> {
     /// Sends the request.
     pub(crate) fn begin(mut control: Control, terminal: &'t mut Terminal, request: &Request) -> Result<Self, Problem> {
@@ -65,40 +47,35 @@ impl<'t> Conversation<'t> {
 
     /// Shows prompts until the agent says what the request came to.
     pub(crate) fn result(&mut self) -> Result<Event, Problem> {
-        loop {
-            match self.next(None)? {
-                Next::Event(Event::Refused { denial }) => return Err(denial.into()),
-                Next::Event(event) => return Ok(event),
-                _ => {}
-            }
+        match self.next()? {
+            Event::Refused { denial, id } => Err(Problem::refused(denial, id)),
+            event => Ok(event),
         }
     }
 
-    /// Waits for the next event, at most as long as `limit`, and shows it if it is a prompt.
-    pub(crate) fn next(&mut self, limit: Option<Duration>) -> Result<Next, Problem> {
+    /// Shows prompts until the agent says something that is none.
+    pub(crate) fn next(&mut self) -> Result<Event, Problem> {
         loop {
             match self.take_event()? {
-                Some(Event::Question { id, kind, lines, question }) => return self.answer(id, kind, lines, &question),
+                Some(Event::Question { id, kind, lines, question }) => self.answer(id, kind, lines, &question)?,
                 Some(Event::Notice { id, lines, notice }) => {
                     if lines != self.shown {
                         self.show(lines);
                     }
                     self.terminal.say(&notice);
                     self.notices.insert(id);
-                    return Ok(Next::Notice);
                 }
                 Some(Event::Withdraw { id }) => {
                     if self.notices.remove(&id) {
                         self.terminal.say("(done waiting)");
-                        return Ok(Next::NoticeOver);
                     }
                 }
                 Some(Event::Progress { line }) => self.terminal.say(&line),
-                Some(event) => return Ok(Next::Event(event)),
-                None => match self.terminal.wait(false, Some(self.control.as_fd()), limit)? {
-                    Wake::TimeUp => return Ok(Next::Quiet),
-                    Wake::Agent | Wake::Typed => self.control.receive()?,
-                },
+                Some(event) => return Ok(event),
+                None => {
+                    self.terminal.wait(false, Some(self.control.as_fd()))?;
+                    self.control.receive()?;
+                }
             }
         }
     }
@@ -115,7 +92,7 @@ impl<'t> Conversation<'t> {
         }
     }
 
-    fn answer(&mut self, id: u64, kind: QuestionKind, lines: Vec<String>, question: &str) -> Result<Next, Problem> {
+    fn answer(&mut self, id: u64, kind: QuestionKind, lines: Vec<String>, question: &str) -> Result<(), Problem> {
         let known = if kind == QuestionKind::Secret { self.known.take() } else { None };
         let answer = match known {
             Some(secret) => Some(secret),
@@ -125,17 +102,15 @@ impl<'t> Conversation<'t> {
                     Asked::Answer(answer) => answer,
                     Asked::Withdrawn => {
                         self.terminal.say("(withdrawn)");
-                        return Ok(Next::Unanswered);
+                        return Ok(());
                     }
                 }
             }
         };
-        let answered = answer.is_some();
-        if !answered {
+        if answer.is_none() {
             self.terminal.say("(refused)");
         }
-        self.control.send(&Request::Answer { id, answer: answer.map(Pin) })?;
-        Ok(if answered { Next::Answered } else { Next::Unanswered })
+        self.control.send(&Request::Answer { id, answer: answer.map(Pin) })
     }
 
     /// Waits for the person and the agent at once: the agent takes a question back when its time is up, or when whoever
@@ -178,6 +153,8 @@ fn ends(event: &Event, question: u64) -> bool {
     match event {
         Event::Withdraw { id } => *id == question,
         Event::Question { .. } | Event::Notice { .. } | Event::Replaced | Event::Progress { .. } => false,
+        // Of another request, or the question would have been taken back first.
+        Event::Signed { .. } | Event::RequestRefused { .. } => false,
         _ => true,
     }
 }
@@ -208,6 +185,7 @@ mod tests {
     fn a_question_ends_when_it_is_taken_back_or_its_request_is_over() {
         assert!(ends(&Event::Withdraw { id: 7 }, 7) && !ends(&Event::Withdraw { id: 6 }, 7));
         assert!(ends(&Event::Added { keys: vec![] }, 7) && !ends(&Event::Replaced, 7));
+        assert!(!ends(&Event::Signed { asked: "log in".into() }, 7), "another request's end is no answer");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use agent::audit::record::RecordId;
 use agent::denial::{Code, Denial};
 
 use crate::safe::safe;
@@ -53,6 +54,16 @@ impl Problem {
         Self::new(End::Signal(signal), "interrupted")
     }
 
+    /// The agent refused it.
+    pub(crate) fn refused(denial: Denial, id: Option<RecordId>) -> Self {
+        let mut problem = Self::failed(format!("{} ({})", denial.reason, denial.code)).next(denial.code.next());
+        problem.code = Some(denial.code);
+        match id {
+            Some(RecordId(id)) => problem.next(format!("`agent-cli why {id}` tells it again.")),
+            None => problem,
+        }
+    }
+
     /// Adds a line on what to do next.
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next.push(next.into());
@@ -85,14 +96,6 @@ impl Problem {
     }
 }
 
-impl From<Denial> for Problem {
-    fn from(denial: Denial) -> Self {
-        let mut problem = Self::failed(format!("{} ({})", denial.reason, denial.code)).next(denial.code.next());
-        problem.code = Some(denial.code);
-        problem
-    }
-}
-
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&safe(&self.what))?;
@@ -108,6 +111,9 @@ mod tests {
     fn the_problem_comes_first_then_what_to_do() {
         let denial = Denial::new(Code::TokenAbsent, "no token\u{1b}[2J");
         let next = Code::TokenAbsent.next();
-        assert_eq!(Problem::from(denial).to_string(), format!("no token\\u{{1b}}[2J (token-absent)\n  {next}"));
+        assert_eq!(
+            Problem::refused(denial, Some(RecordId(7))).to_string(),
+            format!("no token\\u{{1b}}[2J (token-absent)\n  {next}\n  `agent-cli why 7` tells it again.")
+        );
     }
 }

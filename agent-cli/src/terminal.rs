@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use agent::control::QuestionKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,8 +37,6 @@ pub(crate) enum Wake {
     Typed,
     /// The agent said something.
     Agent,
-    /// The time is up.
-    TimeUp,
 }
 
 /// What the person gave for an answer.
@@ -122,23 +119,14 @@ impl Terminal {
     }
 
     /// Waits for the agent, and for the person when `typing`. A signal ends it, and the program with it.
-    pub(crate) fn wait(
-        &self,
-        typing: bool,
-        agent: Option<BorrowedFd<'_>>,
-        limit: Option<Duration>,
-    ) -> Result<Wake, Problem> {
-        let limit = limit.map(|limit| Timespec {
-            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: limit.subsec_nanos().into(),
-        });
+    pub(crate) fn wait(&self, typing: bool, agent: Option<BorrowedFd<'_>>) -> Result<Wake, Problem> {
         loop {
             // Whoever is not waited for is stood in for by the signals.
             let agent_fd = agent.unwrap_or(self.signals.as_fd());
             let typing_fd = if typing { self.input.as_fd() } else { self.signals.as_fd() };
             let mut fds =
                 [self.signals.as_fd(), agent_fd, typing_fd].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-            let count = match poll(&mut fds, limit.as_ref()) {
+            match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other.map_err(|error| terminal_failed(error.into()))?,
             };
@@ -149,7 +137,6 @@ impl Terminal {
             match fds.each_ref().map(|fd| !fd.revents().is_empty()) {
                 [_, true, _] => return Ok(Wake::Agent),
                 [_, _, true] => return Ok(Wake::Typed),
-                _ if count == 0 => return Ok(Wake::TimeUp),
                 _ => {}
             }
         }
@@ -203,7 +190,7 @@ impl Question<'_> {
         if self.terminal.unasked.contains(&b'\n') {
             return Ok(Wake::Typed);
         }
-        self.terminal.wait(true, agent, None)
+        self.terminal.wait(true, agent)
     }
 
     /// Reads what was typed.

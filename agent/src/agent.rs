@@ -8,16 +8,20 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::audit::AuditLog;
-use crate::audit::record::RequestId;
+use crate::audit::record::{Act, RequestId};
 use crate::denial::{Code, Denial};
 use crate::keystore::{Keystore, KeystoreError};
 use crate::known_hosts::LookUp;
 use crate::limits::Limits;
 use crate::lock::Lock;
+use crate::occasion::{audit_bindings, audit_peer};
 use crate::offer::{self, HostRule};
+use crate::peer::Peer;
 use crate::pin_guard::PinGuard;
 use crate::policy;
 use crate::prompt::Chain;
+use crate::refusal::Refusal;
+use crate::session_binding::SessionBindings;
 use crate::token::Authenticator;
 use crate::token::known::{KnownToken, KnownTokens};
 use crate::token::pluggings::Pluggings;
@@ -157,6 +161,34 @@ impl Agent {
     #[must_use]
     pub fn expiry(&self, lifetime: Option<Duration>) -> Option<Duration> {
         lifetime.or(self.default_lifetime).map(|lifetime| since_boot().saturating_add(lifetime))
+    }
+
+    /// Puts on record that something other than a signature was refused, and tells it. Refused it is, whether or not that
+    /// can be written down.
+    pub(crate) async fn refuse(
+        &self,
+        request: &str,
+        peer: &Peer,
+        bindings: &SessionBindings,
+        denial: Denial,
+    ) -> Refusal {
+        let (peer, bindings) = (audit_peer(peer), audit_bindings(bindings));
+        let act = Act::Refused {
+            request: request.into(),
+            peer: peer.clone(),
+            bindings: bindings.clone(),
+            denial: denial.clone(),
+        };
+        let id = self.audit.act(act).await.map_err(|error| tracing::error!(%error, "a refusal can't be recorded"));
+        let refusal = Refusal::of_act(id.ok(), request, &peer, &bindings, denial);
+        self.tell(None, &refusal);
+        refusal
+    }
+
+    /// Tells of a refusal where a person may look: among the agent's messages, and in an attached terminal.
+    pub(crate) fn tell(&self, request: Option<RequestId>, refusal: &Refusal) {
+        tracing::warn!(code = refusal.denial.code.as_str(), "{refusal}");
+        self.prompts.refused(request, refusal);
     }
 
     /// A number for a request, unique in this run.

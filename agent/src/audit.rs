@@ -3,17 +3,19 @@
 //! The invariant: if a signature leaves the agent, its INTENT and its OUTCOME are on disk.
 
 pub mod anchor;
+pub mod backwards;
 pub mod canonical;
 pub mod chain;
 pub mod history;
 pub mod log;
 pub mod reader;
 pub mod record;
+pub mod refusals;
 pub mod verify;
 
 use async_trait::async_trait;
 
-use record::{Act, Attempt, Intent, Outcome, RequestId};
+use record::{Act, Attempt, Intent, Outcome, RecordId, RequestId};
 
 /// Why a record could not be written. Whoever asked gets no signature.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +36,9 @@ pub trait AuditLog: Send + Sync {
     /// A try that did not end the request: a wrong PIN, a finger that was not recognised.
     async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError>;
     /// How the request ended; exactly one for each request.
-    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError>;
+    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<RecordId, AuditError>;
     /// Both at once, by one write, where nothing outside the agent happens between them: a software key has signed.
     async fn intent_and_outcome(&self, request: RequestId, intent: Intent, outcome: Outcome) -> Result<(), AuditError>;
     /// Something other than a signature that an investigator wants to know of.
-    async fn act(&self, act: Act) -> Result<(), AuditError>;
+    async fn act(&self, act: Act) -> Result<RecordId, AuditError>;
 }

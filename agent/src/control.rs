@@ -10,8 +10,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::record::RecordId;
 use crate::denial::Denial;
 use crate::prompt::environment::Environment;
+use crate::refusal::Refusal;
 use crate::token::protocol::{Algorithm, Bytes, Device, Pin, State};
 
 /// The version of these messages.
@@ -65,6 +67,26 @@ pub enum Request {
     },
     /// Does something to a token. Ends with [`Event::Token`].
     Token(token::Request),
+}
+
+impl Request {
+    /// What is asked, for the record of a refusal.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "show the status",
+            Self::Tokens => "show the tokens",
+            Self::Attach => "attach a terminal",
+            Self::AddFile { .. } => "add a key file",
+            Self::AddResident { .. } => "add resident keys",
+            Self::Generate(_) => "generate a key",
+            Self::Answer { .. } => "answer a question",
+            Self::HandOver(_) => "hand a display or terminal over",
+            Self::NameToken { .. } => "name a token",
+            Self::ForgetToken { .. } => "forget a token",
+            Self::Token(request) => request.name(),
+        }
+    }
 }
 
 /// A key to be generated.
@@ -142,6 +164,20 @@ pub enum Event {
     Refused {
         /// Why.
         denial: Denial,
+        /// The record that says so; None where it could not be written.
+        id: Option<RecordId>,
+    },
+    /// A request to the agent's socket has its signature. Sent to terminals on which a prompt of it was shown.
+    Signed {
+        /// What was asked.
+        asked: String,
+    },
+    /// A request was refused. Sent to terminals on which a prompt of it was shown, and to the one that gets the prompts.
+    RequestRefused {
+        /// Whether a prompt of it was shown on this terminal, for which it is over then.
+        shown: bool,
+        /// What, and why.
+        refusal: Refusal,
     },
     /// To [`Request::HandOver`].
     HandedOver {

@@ -36,7 +36,7 @@ impl fmt::Display for Denial {
 impl std::error::Error for Denial {}
 
 macro_rules! codes {
-    ($($variant:ident $name:literal $meaning:literal $next:literal)*) => {
+    ($($variant:ident $name:literal $meaning:literal $next:literal $(=> $setting:literal)?)*) => {
         /// The stable code of a refusal. Codes are never renamed or given another meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Code {
@@ -64,6 +64,13 @@ macro_rules! codes {
             pub const fn next(self) -> &'static str {
                 match self { $(Self::$variant => $next,)* }
             }
+
+            /// The setting that decides it, where it is one that does.
+            #[must_use]
+            pub const fn setting(self) -> Option<&'static str> {
+                const SETTINGS: &[&[&str]] = &[$(&[$($setting)?],)*];
+                SETTINGS[self as usize].first().copied()
+            }
         }
     };
 }
@@ -77,13 +84,19 @@ codes! {
         "Add the key again and repeat."
     Locked "locked"
         "the agent is locked"
-        "Unlock it with `ssh-add -X`, and repeat."
+        "Unlock it and repeat: with `ssh-add -X` after `ssh-add -x`; after a suspend or screen lock, unlock the session or run `agent-cli unlock`."
     LockUnchanged "lock-unchanged"
         "the agent is in that state already, or the password is empty"
         "See with `agent-cli status` and `ssh-add -l` how it is; `ssh-add -x` locks under a password, and `-X` unlocks with it."
     OpaqueData "opaque-data"
         "the data is neither a login nor an SSHSIG message; FIDO keys sign nothing else, software keys only when asked on this machine"
         "Use `ssh-keygen -Y sign` for files. If you did not ask for this, find out which program did."
+    Malformed "malformed"
+        "the message can't be understood"
+        "If an ordinary ssh sent it, its keys or messages are of a kind this agent does not know: see the README's limits. If you do not know the program, find out what it is."
+    BindingRefused "binding-refused"
+        "a host's proof of who it is does not hold"
+        "Keys restricted to destinations are refused on this connection, and so is managing keys. If the host is yours, see that its key is one of the kinds in the README's limits."
     SessionMismatch "session-mismatch"
         "the login is for another session than the one this connection is bound to"
         "Do not approve it elsewhere: a host on the way may be trying to use your key for itself."
@@ -95,22 +108,22 @@ codes! {
         "Do not approve it elsewhere: a host on the way may be trying to use your key for itself."
     UnboundHop "unbound-hop"
         "the request came through a forwarding host and its destination is not proven"
-        "Use OpenSSH 8.9 or later on the forwarding host, or allow it with `unbound_hop = \"allow\"`."
+        "Use OpenSSH 8.9 or later on the forwarding host, or allow it with `unbound_hop = \"allow\"`." => "unbound_hop"
     DestinationNotPermitted "destination-not-permitted"
         "the key is constrained to other destinations, or this one is not proven"
         "See how the key was added (`ssh-add -h`); on the way there, OpenSSH 8.9 or later is needed on each host."
     AuthorityKey "authority-key"
         "the key is set up to issue certificates, on this machine, and for nothing else"
-        "Use another key, or remove `ca = true` from the key's entry in the configuration."
+        "Use another key, or remove `ca = true` from the key's entry in the configuration." => "[[key]] ca"
     Sha1 "sha1"
         "an RSA signature with SHA-1 was asked for, which servers of the last years do not accept"
         "Use a client and a server that know rsa-sha2-256 or rsa-sha2-512 (OpenSSH 7.2 or later), or another key type."
     ForwardedManagement "forwarded-management"
         "keys are not added or removed, and the agent is not locked or unlocked, over a forwarded connection"
-        "Run the command on the machine where the agent runs, or allow it with `forwarded_management = \"allow\"`."
+        "Run the command on the machine where the agent runs, or allow it with `forwarded_management = \"allow\"`." => "forwarded_management"
     SoftwareKeysDenied "software-keys-denied"
         "this agent holds keys of FIDO tokens only"
-        "Use a key on a token, or remove `software_keys = \"deny\"` from the configuration."
+        "Use a key on a token, or remove `software_keys = \"deny\"` from the configuration." => "software_keys"
     Provider "provider"
         "this agent loads no libraries: neither FIDO middleware nor PKCS#11 modules"
         "FIDO tokens need no provider. For a PKCS#11 module, run an agent that loads it and name its socket as an upstream."
@@ -128,7 +141,7 @@ codes! {
         "Repeat the request and answer the prompt."
     PromptTimeout "prompt-timeout"
         "the prompt was not answered in time"
-        "Repeat the request and answer the prompt."
+        "Repeat the request and answer the prompt." => "[limits] prompt_seconds"
     PromptLost "prompt-lost"
         "the prompt was closed, or its program ended, before there was an answer"
         "Repeat the request. It was not asked elsewhere, and no try was used."
@@ -144,9 +157,15 @@ codes! {
     ClientGone "client-gone"
         "the program that asked went away"
         "Nothing to do."
+    AgentStopped "agent-stopped"
+        "the agent was stopped while the request waited"
+        "Start the agent, and repeat."
+    Muted "muted"
+        "the program was refused too often in a short time, and is refused everything for a while"
+        "See with `agent-cli why` what it was refused. If it is a host that you forward the agent to, end that connection; else wait, and repeat." => "[mute]"
     RequestTimeout "request-timeout"
         "the request took too long in all"
-        "Repeat the request."
+        "Repeat the request." => "[limits] request_seconds"
     TokenAbsent "token-absent"
         "no token is plugged in, or it was pulled out"
         "Plug the token in and repeat."
@@ -170,7 +189,7 @@ codes! {
         "Mend the file or move it away, then name your tokens again with `agent-cli tokens name NAME`."
     TouchTimeout "touch-timeout"
         "the token was not touched in time"
-        "Repeat, and touch the token while it blinks."
+        "Repeat, and touch the token while it blinks." => "[limits] touch_seconds"
     DeclinedOnToken "declined-on-token"
         "the request was declined on the token"
         "Repeat, if the request is yours."

@@ -1,6 +1,6 @@
 //! The agent protocol's extensions (RFC 9987 § 3.8).
 
-use crate::logging::Throttle;
+use crate::denial::{Code, Denial};
 use crate::session_binding::SessionBindings;
 use crate::upstream::OWN_KEYS_ONLY;
 use crate::wire;
@@ -28,10 +28,15 @@ pub(crate) struct Connection {
 
 /// Serves an extension request and gives the answer's bytes. An unknown extension fails like a known one
 /// (PROTOCOL.agent), since a client can't act on the difference. A locked agent takes bindings still, since connections that
-/// are made meanwhile outlast the lock (ssh-agent.c, `process_extension`).
-pub(crate) fn serve(name: &str, body: &[u8], connection: &mut Connection, locked: bool) -> Vec<u8> {
+/// are made meanwhile outlast the lock (ssh-agent.c, `process_extension`). Beside the answer: why a binding was refused.
+pub(crate) fn serve(name: &str, body: &[u8], connection: &mut Connection, locked: bool) -> (Vec<u8>, Option<Denial>) {
     let answer = match name {
-        SESSION_BIND => bind(body, &mut connection.bindings),
+        SESSION_BIND => {
+            return match bind(body, &mut connection.bindings) {
+                Ok(()) => (vec![SUCCESS], None),
+                Err(denial) => (vec![EXTENSION_FAILURE], Some(denial)),
+            };
+        }
         OWN_KEYS_ONLY => {
             connection.own_keys_only = true;
             Some(vec![SUCCESS])
@@ -40,10 +45,10 @@ pub(crate) fn serve(name: &str, body: &[u8], connection: &mut Connection, locked
         QUERY if body.is_empty() => wire::encode_query_answer(&[QUERY, SESSION_BIND, OWN_KEYS_ONLY]).ok(),
         _ => None,
     };
-    answer.unwrap_or_else(|| vec![EXTENSION_FAILURE])
+    (answer.unwrap_or_else(|| vec![EXTENSION_FAILURE]), None)
 }
 
-fn bind(body: &[u8], bindings: &mut SessionBindings) -> Option<Vec<u8>> {
+fn bind(body: &[u8], bindings: &mut SessionBindings) -> Result<(), Denial> {
     let bound = match wire::decode_bind(body) {
         Ok(bind) => bindings
             .bind(&bind.host_key, &bind.session_id, &bind.signature, bind.is_forwarding)
@@ -54,16 +59,7 @@ fn bind(body: &[u8], bindings: &mut SessionBindings) -> Option<Vec<u8>> {
             Err(error.to_string())
         }
     };
-    match bound {
-        Ok(()) => Some(vec![SUCCESS]),
-        Err(error) => {
-            static REFUSED: Throttle = Throttle::new();
-            if let Some(unsaid) = REFUSED.pass() {
-                tracing::warn!(error, unsaid, "a session binding was refused");
-            }
-            None
-        }
-    }
+    bound.map_err(|error| Denial::new(Code::BindingRefused, error))
 }
 
 #[cfg(test)]
@@ -74,7 +70,9 @@ mod tests {
     fn what_is_unknown_or_malformed_fails_as_an_extension() {
         let mut connection = Connection::default();
         for (name, body) in [("no-such@example.com", &b""[..]), (QUERY, b"x"), (SESSION_BIND, b"rubbish")] {
-            assert_eq!(serve(name, body, &mut connection, false), [EXTENSION_FAILURE], "{name}");
+            let (answer, refused) = serve(name, body, &mut connection, false);
+            assert_eq!(answer, [EXTENSION_FAILURE], "{name}");
+            assert_eq!(refused.is_some(), name == SESSION_BIND, "{name}");
         }
         assert!(connection.bindings.attempt_failed());
     }
@@ -93,15 +91,15 @@ mod tests {
         let good = [string(&key), string(b"session"), string(&signature), vec![0]].concat();
         for (locked, query) in [(false, 29), (true, FAILURE)] {
             let mut connection = Connection::default();
-            assert_eq!(serve(QUERY, b"", &mut connection, locked)[0], query, "locked: {locked}");
+            assert_eq!(serve(QUERY, b"", &mut connection, locked).0[0], query, "locked: {locked}");
             let unknown = if locked { FAILURE } else { EXTENSION_FAILURE };
-            assert_eq!(serve("no-such@example.com", b"", &mut connection, locked), [unknown], "locked: {locked}");
+            assert_eq!(serve("no-such@example.com", b"", &mut connection, locked).0, [unknown], "locked: {locked}");
             assert_eq!(
-                serve(SESSION_BIND, b"rubbish", &mut connection, locked),
+                serve(SESSION_BIND, b"rubbish", &mut connection, locked).0,
                 [EXTENSION_FAILURE],
                 "locked: {locked}"
             );
-            assert_eq!(serve(SESSION_BIND, &good, &mut connection, locked), [SUCCESS], "locked: {locked}");
+            assert_eq!(serve(SESSION_BIND, &good, &mut connection, locked).0, [SUCCESS], "locked: {locked}");
             assert!(connection.bindings.last().is_some_and(|binding| binding.session_id == b"session"));
         }
     }

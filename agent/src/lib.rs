@@ -40,6 +40,7 @@ pub mod pin_guard;
 pub mod policy;
 mod process_table;
 pub mod prompt;
+pub mod refusal;
 mod session;
 pub mod session_binding;
 pub mod sign;

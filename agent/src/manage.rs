@@ -174,7 +174,7 @@ impl Management<'_> {
 
 /// Puts an act on record, without which it does not happen.
 pub(crate) async fn record(agent: &Agent, act: Act) -> Result<(), Denial> {
-    agent.audit.act(act).await.map_err(|error| {
+    agent.audit.act(act).await.map(drop).map_err(|error| {
         tracing::error!(%error, "the audit log can't be written");
         Denial::new(Code::AuditUnwritable, format!("the audit log can't be written: {error}"))
     })

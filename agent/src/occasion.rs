@@ -108,14 +108,18 @@ pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, pee
         key: identity::fingerprint(key),
         application: identity::application(key).map(bounded),
         meaning: meaning(payload),
-        bindings: bindings
-            .iter()
-            .map(|binding| record::Binding {
-                host_key: host_fingerprint(&binding.host_key),
-                forwarding: binding.is_forwarding,
-            })
-            .collect(),
+        bindings: audit_bindings(bindings),
     }
+}
+
+/// What a connection is bound to, for the audit log.
+#[must_use]
+pub fn audit_bindings(bindings: &SessionBindings) -> Vec<record::Binding> {
+    let binding = |binding: &SessionBinding| record::Binding {
+        host_key: host_fingerprint(&binding.host_key),
+        forwarding: binding.is_forwarding,
+    };
+    bindings.iter().map(binding).collect()
 }
 
 /// What is to be signed, for the audit log.

@@ -8,6 +8,7 @@ pub mod environment;
 #[cfg(feature = "notify")]
 mod notify;
 mod pinentry;
+pub(crate) mod request;
 mod text;
 mod tty;
 

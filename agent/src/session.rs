@@ -18,6 +18,7 @@ use crate::extension::{self, Connection};
 use crate::identity::{self, Holder, Identity};
 use crate::keystore::{Identities, Keystore, KeystoreError, file};
 use crate::lock::LockError;
+use crate::manage;
 use crate::peer::Peer;
 use crate::policy::{self, Rule};
 use crate::process_table;
@@ -53,8 +54,9 @@ impl Session {
         let incoming = match wire::decode(frame) {
             Ok(incoming) => incoming,
             Err(error) => {
-                tracing::debug!(%error, "a message was not understood");
-                return status(Err(Failure));
+                let message = frame.first().map_or_else(String::new, |kind| format!(", of kind {kind}"));
+                let denial = Denial::new(Code::Malformed, error.to_string());
+                return status(Err(self.refuse(&format!("read a message{message}"), denial).await));
             }
         };
         match incoming {
@@ -66,7 +68,12 @@ impl Session {
             Incoming::Extension { name, body } => {
                 // A host's signature may take milliseconds to verify.
                 let _turn = self.turn.take().await;
-                extension::serve(&name, &body, &mut self.connection, self.agent.lock.is_locked()).into()
+                let locked = self.agent.lock.is_locked();
+                let (answer, refused) = extension::serve(&name, &body, &mut self.connection, locked);
+                if let Some(denial) = refused {
+                    self.refuse("bind the connection to a host", denial).await;
+                }
+                answer.into()
             }
             Incoming::Add => status(self.add(frame).await),
             Incoming::Remove(blob) => status(self.remove(blob).await),
@@ -121,8 +128,8 @@ impl Session {
 
     async fn sign(&mut self, request: wire::Sign) -> Result<Vec<u8>, Failure> {
         let Some(key) = plain_public_key(&request.key_blob) else {
-            tracing::debug!("a key can't be parsed");
-            return Err(Failure);
+            let denial = Denial::new(Code::Malformed, "the key is of no type that this agent knows, or is damaged");
+            return Err(self.refuse("sign", denial).await);
         };
         process_table::look_up(&mut self.peer).await;
         let request = sign::Request {
@@ -136,7 +143,10 @@ impl Session {
             own_keys_only: self.connection.own_keys_only,
         };
         match sign::sign(&self.agent, &request, &self.client).await {
-            Ok(signature) => wire::encode_signature(&signature).map_err(|_| Failure),
+            Ok(signature) => wire::encode_signature(&signature).map_err(|error| {
+                tracing::error!(%error, "a signature can't be sent");
+                Failure
+            }),
             Err(_) => {
                 self.count_refusal();
                 Err(Failure)
@@ -186,7 +196,7 @@ impl Session {
         let path = self.key_file(&identity).await;
         let from = path.as_ref().map_or_else(|| self.peer.describe(), |path| path.display().to_string());
         let act = Act::Add { key: identity::fingerprint(&identity.public_key), from };
-        self.record(act).await?;
+        self.record("add", act).await?;
         self.change_keys(move |keys| keys.add(identity, path)).await;
         Ok(())
     }
@@ -217,14 +227,14 @@ impl Session {
             return Err(self.refuse("remove", denial).await);
         };
         self.may_touch("remove", &blob).await?;
-        self.record(Act::Remove { key: identity::fingerprint(&identity.public_key) }).await?;
+        self.record("remove", Act::Remove { key: identity::fingerprint(&identity.public_key) }).await?;
         self.change_keys(move |keys| keys.remove(&blob).map(|_| ())).await;
         Ok(())
     }
 
     async fn remove_all(&mut self) -> Result<(), Failure> {
         self.may_manage("remove all").await?;
-        self.record(Act::RemoveAll).await?;
+        self.record("remove all", Act::RemoveAll).await?;
         self.change_keys(Keystore::remove_all).await;
         Ok(())
     }
@@ -235,7 +245,7 @@ impl Session {
             return Err(self.refuse("lock", LockError::Empty.denial()).await);
         }
         let lock = Arc::clone(&self.agent.lock);
-        self.record(Act::Lock).await?;
+        self.record("lock", Act::Lock).await?;
         let locking = self.turn.work(move || lock.lock(password.expose_secret())).await;
         match locking.unwrap_or(Err(LockError::NoChange)) {
             Ok(()) => Ok(()),
@@ -250,7 +260,7 @@ impl Session {
         let lock = Arc::clone(&self.agent.lock);
         let unlocking = self.turn.work(move || lock.unlock(password.expose_secret())).await;
         match unlocking.unwrap_or(Err(LockError::NoChange)) {
-            Ok(()) => self.record(Act::Unlock).await,
+            Ok(()) => self.record("unlock", Act::Unlock).await,
             Err(error) => {
                 let failure = self.refuse("unlock", error.denial()).await;
                 if let LockError::Wrong(delay) = error {
@@ -292,10 +302,9 @@ impl Session {
     }
 
     async fn refuse(&mut self, request: &str, denial: Denial) -> Failure {
-        tracing::warn!(code = denial.code.as_str(), "{request} refused: {denial}");
         self.count_refusal();
-        // Refused it is, whether or not that can be written down.
-        let _ = self.record(Act::Refused { request: request.into(), denial }).await;
+        process_table::look_up(&mut self.peer).await;
+        self.agent.refuse(request, &self.peer, &self.connection.bindings, denial).await;
         Failure
     }
 
@@ -308,11 +317,11 @@ impl Session {
     }
 
     /// What changes the agent is on record first.
-    async fn record(&self, act: Act) -> Result<(), Failure> {
-        self.agent.audit.act(act).await.map_err(|error| {
-            tracing::error!(%error, "the audit log can't be written");
-            Failure
-        })
+    async fn record(&mut self, request: &str, act: Act) -> Result<(), Failure> {
+        match manage::record(&self.agent, act).await {
+            Ok(()) => Ok(()),
+            Err(denial) => Err(self.refuse(request, denial).await),
+        }
     }
 }
 

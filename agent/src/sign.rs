@@ -26,7 +26,8 @@ use crate::occasion::{self, Occasion, Surroundings};
 use crate::payload::Payload;
 use crate::peer::Peer;
 use crate::policy::{self, Authorization, Permit, Question};
-use crate::prompt::{Prompt, Prompter};
+use crate::prompt::{self, Prompt, Prompter};
+use crate::refusal::{self, Refusal};
 use crate::session_binding::SessionBindings;
 use crate::token::select::Selected;
 pub(crate) use patience::Patience;
@@ -57,16 +58,22 @@ pub struct Request {
 ///
 /// # Errors
 /// A refusal, which is on record by then.
-pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) -> Result<Vec<u8>, Denial> {
+pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) -> Result<Vec<u8>, Refusal> {
     // 5: what is asked, read from the bytes. It comes before 4 so that the record of an unknown key has it too.
     let payload = Payload::parse(&request.data, &request.key_blob);
     let subject = occasion::subject(&request.key, &payload, &request.bindings, &request.peer);
     let evidence = occasion::evidence(&request.key_blob, &request.data, &request.bindings);
-    let mut trail = Trail::begin(agent.audit.as_ref(), agent.next_request(), subject, evidence);
+    let (id, asked) = (agent.next_request(), refusal::asked(&subject));
+    let mut trail = Trail::begin(agent.audit.as_ref(), id, subject, evidence);
     let signing = Signing { agent, request, payload: &payload, client, surroundings: OnceCell::new() };
-    let result = signing.run(&mut trail).await;
+    let result = prompt::request::serving(id, signing.run(&mut trail)).await;
     // 14: exactly one outcome, whichever stage ended the request.
-    trail.end(result).await
+    let ended = trail.end(result).await;
+    match &ended {
+        Ok(_) => agent.prompts.signed(id, &asked),
+        Err(refusal) => agent.tell(Some(id), refusal),
+    }
+    ended
 }
 
 /// One request under way.

@@ -12,12 +12,15 @@ use agent::denial::Code;
 fn every_refusal_is_documented() {
     let mut page = String::from(
         "# Refusals\n\nSSH's agent protocol has one answer for every refusal: failure, without a reason. The reason goes to the prompt,\n\
-         to the agent's messages, and to the audit log, with one of these codes. Codes never change their meaning.\n",
+         to the agent's messages, and to the audit log, with one of these codes. Codes never change their meaning. `agent-cli why` shows the last ones.\n",
     );
     for code in Code::ALL {
         let meaning = code.meaning();
         let (first, rest) = meaning.split_at(1);
         let _ = write!(page, "\n## {code}\n\n{}{rest}. {}\n", first.to_uppercase(), code.next());
+        if let Some(setting) = code.setting() {
+            let _ = writeln!(page, "The setting that decides it is `{setting}`.");
+        }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/refusals.md");
     if std::fs::read_to_string(&path).unwrap_or_default() != page {

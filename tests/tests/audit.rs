@@ -126,7 +126,8 @@ fn each_refusal_is_on_record() {
         let subject = subject.expect("there was no intent that says who asked for what");
         assert_eq!(subject.peer.pid, i32::try_from(std::process::id()).unwrap(), "{denial}");
         assert!(subject.key.starts_with("SHA256:"));
-        agent.messages().wait_for(&format!("refused: {denial}"));
+        agent.messages().wait_for(&format!("refused #{}: ", record.sequence));
+        agent.messages().wait_for(&denial.to_string());
     }
 }
 

@@ -186,7 +186,7 @@ fn may_not_manage(client: &mut Client, key: &KeyFile) {
 /// Requests to add or remove that were refused, with their codes.
 fn refused_acts(agent: &Agent) -> Vec<(String, Code)> {
     let refused = |act| match act {
-        Act::Refused { request, denial } => Some((request, denial.code)),
+        Act::Refused { request, denial, .. } => Some((request, denial.code)),
         _ => None,
     };
     agent.audit().acts().into_iter().filter_map(refused).collect()

@@ -4,29 +4,22 @@ use std::io::{stdin, stdout};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use agent::control::{Event, Request};
 use agent::prompt::environment::Environment;
+use agent::refusal::Refusal;
 use rustix::termios::ttyname;
 
 use crate::control::{Control, unexpected};
-use crate::conversation::{Conversation, Next};
+use crate::conversation::Conversation;
 use crate::output::print;
 use crate::problem::Problem;
 use crate::terminal::Terminal;
 
-/// How long after an answer another prompt of the same request may come: the agent opens a key file, looks for the
-/// token and talks to it before it asks for a touch.
-const AFTER_ANSWER: Duration = Duration::from_secs(8);
-
-/// How long after anything else: a finger that was not recognised is asked for again at once.
-const AFTER_NOTICE: Duration = Duration::from_secs(2);
-
 /// How to attach.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave when the prompts of one request are over
+    /// Leave when the first request that was shown here is over
     #[arg(long)]
     once: bool,
     /// Hand this terminal, display and session bus over to the agent, where pinentry and askpass appear from then on, and
@@ -35,7 +28,7 @@ pub(crate) struct Options {
     env: bool,
 }
 
-/// Shows prompts until Ctrl-C, the end of the agent, or, with `--once`, the end of one request.
+/// Shows prompts, and what was refused, until Ctrl-C, the end of the agent, or, with `--once`, the end of one request.
 pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     if options.env {
         return hand_over();
@@ -45,20 +38,25 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
         Event::Attached => conversation.say("Prompts appear here from now on. Ctrl-C ends it."),
         other => return Err(unexpected(&other)),
     }
-    // The agent does not say where a request ends, so --once takes a silence for its end.
-    let mut silence = None;
     loop {
-        silence = match conversation.next(silence.filter(|_| options.once))? {
-            Next::Quiet => return Ok(ExitCode::SUCCESS),
-            Next::Answered => Some(AFTER_ANSWER),
-            Next::Unanswered | Next::NoticeOver => Some(AFTER_NOTICE),
-            Next::Notice => None,
-            Next::Event(Event::Replaced) => {
+        let over = match conversation.next()? {
+            Event::Replaced => {
                 conversation.say("Another terminal gets the prompts from now on, until it leaves.");
-                silence
+                false
             }
-            Next::Event(other) => return Err(unexpected(&other)),
+            Event::Signed { asked } => {
+                conversation.say(&format!("Signed: {asked}"));
+                true
+            }
+            Event::RequestRefused { shown, refusal } => {
+                lines(&refusal).iter().for_each(|line| conversation.say(line));
+                shown
+            }
+            other => return Err(unexpected(&other)),
         };
+        if over && options.once {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
 }
 
@@ -81,4 +79,15 @@ fn hand_over() -> Result<ExitCode, Problem> {
         other => return Err(unexpected(&other)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What happened, then what to do.
+fn lines(refusal: &Refusal) -> [String; 2] {
+    let Refusal { id, asked, by, denial } = refusal;
+    let id = id.map_or_else(String::new, |id| format!(" {id}"));
+    let again = refusal.again().map_or_else(String::new, |again| format!(" [{again}]"));
+    [
+        format!("Refused{id}: {asked}, asked by {by}: {} ({})", denial.reason, denial.code),
+        format!("  {}{again}", denial.code.next()),
+    ]
 }

@@ -214,7 +214,7 @@ mod tests {
             (Code::PinWrong, false),
             (Code::DeclinedOnToken, false),
         ] {
-            assert_eq!(may_have_made_it(&Denial::plain(code).into()), open, "{code}");
+            assert_eq!(may_have_made_it(&Problem::refused(Denial::plain(code), None)), open, "{code}");
         }
         assert!(may_have_made_it(&Problem::interrupted(2)));
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, RequestId};
+use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, RecordId, RequestId};
 use super::{AuditError, AuditLog};
 use file::LogFile;
 use writer::Writer;
@@ -37,7 +37,8 @@ impl FileLog {
         open().map_err(|source| audit_error(path, source))
     }
 
-    async fn append(&self, events: Vec<Event>) -> Result<(), AuditError> {
+    /// Gives the last of them its name.
+    async fn append(&self, events: Vec<Event>) -> Result<RecordId, AuditError> {
         self.writer.append(events).await.map_err(|source| audit_error(&self.path, source))
     }
 }
@@ -50,7 +51,7 @@ fn settled(path: &Path) -> std::io::Result<LogFile> {
             outcome: Outcome::Unknown { intent_by: orphan.agent_pid },
         };
         let unknown = orphans.iter().map(unknown).collect();
-        file.append(&[unknown]).into_iter().collect::<std::io::Result<()>>()?;
+        file.append(&[unknown]).into_iter().collect::<std::io::Result<Vec<_>>>()?;
     }
     for OpenRequest { agent_pid, request } in orphans {
         tracing::warn!(?request, agent_pid, "an earlier agent was killed during a request: its outcome is unknown");
@@ -65,18 +66,18 @@ fn audit_error(path: &Path, source: std::io::Error) -> AuditError {
 #[async_trait]
 impl AuditLog for FileLog {
     async fn intent(&self, request: RequestId, intent: Intent) -> Result<(), AuditError> {
-        self.append(vec![Event::Intent { request, intent }]).await
+        self.append(vec![Event::Intent { request, intent }]).await.map(drop)
     }
     async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError> {
-        self.append(vec![Event::Attempt { request, attempt }]).await
+        self.append(vec![Event::Attempt { request, attempt }]).await.map(drop)
     }
-    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError> {
+    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<RecordId, AuditError> {
         self.append(vec![Event::Outcome { request, outcome }]).await
     }
     async fn intent_and_outcome(&self, request: RequestId, intent: Intent, outcome: Outcome) -> Result<(), AuditError> {
-        self.append(vec![Event::Intent { request, intent }, Event::Outcome { request, outcome }]).await
+        self.append(vec![Event::Intent { request, intent }, Event::Outcome { request, outcome }]).await.map(drop)
     }
-    async fn act(&self, act: Act) -> Result<(), AuditError> {
+    async fn act(&self, act: Act) -> Result<RecordId, AuditError> {
         self.append(vec![Event::Act { act }]).await
     }
 }
@@ -137,7 +138,9 @@ mod tests {
             log.intent_and_outcome(RequestId(3), intent(), signed()).await.unwrap();
             let request = "add".into();
             let denial = crate::denial::Denial::plain(crate::denial::Code::UnknownKey);
-            log.act(Act::Refused { request, denial }).await.unwrap();
+            let peer = intent().subject.peer;
+            let refused = log.act(Act::Refused { request, peer, bindings: vec![], denial }).await;
+            assert_eq!(refused.unwrap(), RecordId(6), "a record is named by its sequence number");
         });
         for _ in 0..2 {
             drop(FileLog::open(&path).unwrap());

@@ -27,6 +27,17 @@ pub struct Record<E = Event> {
     pub event: E,
 }
 
+/// Names a record within its log, by its sequence number: what a refusal is called in messages, on terminals, and by
+/// `agent-cli why`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RecordId(pub u64);
+
+impl std::fmt::Display for RecordId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
 /// Names a request within one run of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
@@ -316,10 +327,14 @@ pub enum Act {
     Lock,
     /// The agent was unlocked.
     Unlock,
-    /// A request to add, remove, lock or unlock was refused.
+    /// A request that is none for a signature was refused: to add, remove, lock or unlock, or one that makes no sense.
     Refused {
         /// What was asked.
         request: String,
+        /// The program that asked.
+        peer: Peer,
+        /// The connection's bindings, the nearest host first.
+        bindings: Vec<Binding>,
         /// Why.
         #[serde(flatten)]
         denial: Denial,

@@ -23,6 +23,7 @@ use crate::occasion;
 use crate::peer::Peer;
 use crate::process_table;
 use crate::prompt::attached::Terminal;
+use crate::session_binding::SessionBindings;
 use crate::socket::Socket;
 
 /// How many events may wait for a client to read them. One that does not read is treated as one that is gone.
@@ -96,10 +97,11 @@ impl Connection {
         let Some(request) = first else { return };
         let attached = matches!(request, Request::Attach);
         let work = async {
-            let event = self.answer(request, &terminal, client).await.unwrap_or_else(|denial| {
-                tracing::warn!(code = denial.code.as_str(), "a management request was refused: {denial}");
-                Event::Refused { denial }
-            });
+            let name = request.name();
+            let event = match self.answer(request, &terminal, client).await {
+                Ok(event) => event,
+                Err(denial) => self.refused(name, denial).await,
+            };
             let _ = events.try_send(event);
             if attached {
                 client.cancelled().await;
@@ -118,6 +120,13 @@ impl Connection {
             () = answers => work.await,
         }
         self.agent.prompts.detach(&terminal);
+    }
+
+    async fn refused(&self, request: &str, denial: Denial) -> Event {
+        let mut peer = self.peer.clone();
+        process_table::look_up(&mut peer).await;
+        let refusal = self.agent.refuse(request, &peer, &SessionBindings::default(), denial).await;
+        Event::Refused { denial: refusal.denial, id: refusal.id }
     }
 
     async fn answer(

@@ -1,14 +1,16 @@
 //! Terminals that were attached with `agent-cli attach`, and the ones that `agent-cli` itself runs in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{PresenceNotice, Prompt, PromptError, Prompter};
+use super::{PresenceNotice, Prompt, PromptError, Prompter, request};
+use crate::audit::record::RequestId;
 use crate::control::{Event, QuestionKind};
+use crate::refusal::Refusal;
 
 /// One terminal: the far end of a control connection.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Terminal {
 struct Open {
     last_id: u64,
     questions: BTreeMap<u64, oneshot::Sender<Option<SecretString>>>,
+    /// The requests of which a prompt was shown here, until they are over.
+    shown: BTreeSet<RequestId>,
 }
 
 impl Terminal {
@@ -45,6 +49,7 @@ impl Terminal {
     fn next_id(&self) -> u64 {
         let mut open = self.open();
         open.last_id += 1;
+        open.shown.extend(request::current());
         open.last_id
     }
 
@@ -75,6 +80,15 @@ impl Terminal {
     pub fn say(&self, line: String) {
         // Whoever does not read is told less.
         let _ = self.events.try_send(Event::Progress { line });
+    }
+
+    /// Says that a request is over, where a prompt of it was shown here.
+    fn end(&self, request: RequestId, event: impl FnOnce() -> Event) -> bool {
+        let shown = self.open().shown.remove(&request);
+        if shown {
+            let _ = self.events.try_send(event());
+        }
+        shown
     }
 
     /// Ends all questions: the terminal is gone.
@@ -148,6 +162,26 @@ impl AttachedTerminals {
     pub fn detach(&self, terminal: &Arc<Terminal>) {
         self.terminals().retain(|other| !Arc::ptr_eq(other, terminal));
         terminal.close();
+    }
+
+    /// Says that a request has its signature, on the terminals on which a prompt of it was shown.
+    pub fn signed(&self, request: RequestId, asked: &str) {
+        for terminal in self.terminals().iter() {
+            terminal.end(request, || Event::Signed { asked: asked.into() });
+        }
+    }
+
+    /// Says that something was refused, on the terminal that gets the prompts, and on those on which a prompt of the
+    /// request was shown.
+    pub fn refused(&self, request: Option<RequestId>, refusal: &Refusal) {
+        let terminals = self.terminals();
+        let event = |shown| Event::RequestRefused { shown, refusal: refusal.clone() };
+        for (n, terminal) in terminals.iter().enumerate() {
+            let shown = request.is_some_and(|request| terminal.end(request, || event(true)));
+            if !shown && n + 1 == terminals.len() {
+                let _ = terminal.events.try_send(event(false));
+            }
+        }
     }
 
     /// The one that gets the prompts.

@@ -14,7 +14,9 @@ use super::environment::Environment;
 use super::pinentry::{self, Pinentry};
 use super::tty::Tty;
 use super::{PresenceNotice, Prompt, PromptError, Prompter};
+use crate::audit::record::RequestId;
 use crate::config::{ChannelKind, PromptsConfig};
+use crate::refusal::Refusal;
 
 /// The channels of one agent.
 #[derive(Debug)]
@@ -79,6 +81,16 @@ impl Chain {
     /// Takes a terminal out.
     pub fn detach(&self, terminal: &Arc<Terminal>) {
         self.attached.detach(terminal);
+    }
+
+    /// Says on the terminals on which a person was asked for it that a request has its signature.
+    pub fn signed(&self, request: RequestId, asked: &str) {
+        self.attached.signed(request, asked);
+    }
+
+    /// Says on the attached terminals that something was refused.
+    pub fn refused(&self, request: Option<RequestId>, refusal: &Refusal) {
+        self.attached.refused(request, refusal);
     }
 
     /// Has pinentry and askpass appear here from now on. The place where they appeared so far is told.

@@ -3,9 +3,12 @@
 //! Types hold the invariant: a signature leaves its [`Signed`] through [`Trail::end`] alone, which takes the trail with
 //! it, and there is no [`Signed`] without an intent that is on disk already or goes there with the outcome.
 
-use crate::audit::record::{Assertion, Attempt, Evidence, Intent, Outcome, RequestId, Signer, Subject, Verification};
+use crate::audit::record::{
+    Assertion, Attempt, Evidence, Intent, Outcome, RecordId, RequestId, Signer, Subject, Verification,
+};
 use crate::audit::{AuditError, AuditLog};
 use crate::denial::{Code, Denial};
+use crate::refusal::Refusal;
 use crate::token::protocol::{Bytes, Failure};
 
 pub(super) struct Trail<'a> {
@@ -70,32 +73,35 @@ impl<'a> Trail<'a> {
 
     /// Writes the outcome, and the intent where it is still to be written. A signature whose outcome can't be written
     /// stays here.
-    pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Vec<u8>, Denial> {
-        match result {
-            Ok(Signed { signature, assertion, unrecorded }) => {
-                let outcome = Outcome::Signed { assertion, signature: Bytes(signature.clone()) };
-                let written = match unrecorded {
-                    Some(destination) if !self.intent_written => {
-                        let (subject, evidence) = (self.subject, self.evidence);
-                        let intent = Intent { subject, evidence, destination, signer: Signer::Software };
-                        self.log.intent_and_outcome(self.request, intent, outcome).await
-                    }
-                    _ => self.log.outcome(self.request, outcome).await,
-                };
-                written.map_err(unwritable)?;
-                Ok(signature)
+    pub(super) async fn end(self, result: Result<Signed, Denial>) -> Result<Vec<u8>, Refusal> {
+        let (id, denial) = match result {
+            Ok(signed) => match self.signed(&signed).await {
+                Ok(()) => return Ok(signed.signature),
+                Err(denial) => (None, denial),
+            },
+            Err(denial) => (self.refused(&denial).await, denial),
+        };
+        Err(Refusal::of_signature(id, &self.subject, denial))
+    }
+
+    async fn signed(&self, signed: &Signed) -> Result<(), Denial> {
+        let outcome = Outcome::Signed { assertion: signed.assertion, signature: Bytes(signed.signature.clone()) };
+        let written = match &signed.unrecorded {
+            Some(destination) if !self.intent_written => {
+                let (subject, evidence) = (self.subject.clone(), self.evidence.clone());
+                let intent = Intent { subject, evidence, destination: destination.clone(), signer: Signer::Software };
+                self.log.intent_and_outcome(self.request, intent, outcome).await
             }
-            Err(denial) => {
-                let key = self.subject.key.clone();
-                let subject = (!self.intent_written).then_some(self.subject);
-                let outcome = Outcome::Refused { denial: denial.clone(), subject };
-                if let Err(error) = self.log.outcome(self.request, outcome).await {
-                    tracing::error!(%error, "the refusal can't be recorded");
-                }
-                tracing::warn!(code = denial.code.as_str(), key, "refused: {denial}");
-                Err(denial)
-            }
-        }
+            _ => self.log.outcome(self.request, outcome).await.map(drop),
+        };
+        written.map_err(unwritable)
+    }
+
+    async fn refused(&self, denial: &Denial) -> Option<RecordId> {
+        let subject = (!self.intent_written).then(|| self.subject.clone());
+        let outcome = Outcome::Refused { denial: denial.clone(), subject };
+        let written = self.log.outcome(self.request, outcome).await;
+        written.map_err(|error| tracing::error!(%error, "the refusal can't be recorded")).ok()
     }
 }
 
@@ -138,8 +144,8 @@ mod tests {
         async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError> {
             self.write(vec![Event::Attempt { request, attempt }])
         }
-        async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<(), AuditError> {
-            self.write(vec![Event::Outcome { request, outcome }])
+        async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<RecordId, AuditError> {
+            self.write(vec![Event::Outcome { request, outcome }]).map(|()| RecordId(9))
         }
         async fn intent_and_outcome(
             &self,
@@ -149,8 +155,8 @@ mod tests {
         ) -> Result<(), AuditError> {
             self.write(vec![Event::Intent { request, intent }, Event::Outcome { request, outcome }])
         }
-        async fn act(&self, act: Act) -> Result<(), AuditError> {
-            self.write(vec![Event::Act { act }])
+        async fn act(&self, act: Act) -> Result<RecordId, AuditError> {
+            self.write(vec![Event::Act { act }]).map(|()| RecordId(9))
         }
     }
 
@@ -214,7 +220,8 @@ mod tests {
         let disk = Disk { full: true, ..Disk::default() };
         let trail = Trail::begin(&disk, REQUEST, subject(), evidence());
         let refused = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
-        assert_eq!(refused.unwrap_err().code, Code::AuditUnwritable);
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.denial.code, refused.id), (Code::AuditUnwritable, None));
     }
 
     #[test]
@@ -222,7 +229,8 @@ mod tests {
         let disk = Disk::default();
         let denial = Denial::plain(Code::UnknownKey);
         let refused = run(Trail::begin(&disk, REQUEST, subject(), evidence()).end(Err(denial.clone())));
-        assert_eq!(refused, Err(denial.clone()));
+        let told = Refusal::of_signature(Some(RecordId(9)), &subject(), denial.clone());
+        assert_eq!(refused, Err(told), "it is called what its record is called");
         let outcome = Outcome::Refused { denial, subject: Some(subject()) };
         assert_eq!(*disk.writes.lock().unwrap(), [[Event::Outcome { request: REQUEST, outcome }]]);
     }

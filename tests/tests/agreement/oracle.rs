@@ -131,6 +131,10 @@ impl Oracle {
             refusals.certain += u32::from(is_sign_request(frame));
             refusals.possible += 1;
         }
+        if verdict.ours == Answer::ExtensionFailure {
+            // A binding that was refused is on record too.
+            self.connections[connection].refusals.possible += 1;
+        }
         verdict
     }
 

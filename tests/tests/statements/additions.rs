@@ -21,7 +21,7 @@ fn add(key: &KeyFile, comment: &[u8], constraints: &[u8]) -> Vec<u8> {
 /// Why requests to add were refused.
 fn refusals(agent: &Agent) -> Vec<Code> {
     let refused = |act| match act {
-        Act::Refused { request, denial } if request == "add" => Some(denial.code),
+        Act::Refused { request, denial, .. } if request == "add" => Some(denial.code),
         _ => None,
     };
     agent.audit().acts().into_iter().filter_map(refused).collect()
@@ -94,7 +94,7 @@ fn no_library_is_loaded() {
     {
         assert_eq!(client.ask(&message), [FAILURE]);
     }
-    let refused = |act: &Act| matches!(act, Act::Refused { request, denial } if request == "use PKCS#11" && denial.code == Code::Provider);
+    let refused = |act: &Act| matches!(act, Act::Refused { request, denial, .. } if request == "use PKCS#11" && denial.code == Code::Provider);
     assert_eq!(agent.audit().acts().iter().filter(|act| refused(act)).count(), 6);
     assert_eq!(client.number_of_keys(), 1);
 }

@@ -12,7 +12,7 @@ use super::lines::{Lines, Position, Tail};
 use super::scan::scan;
 use super::segments::Segments;
 use crate::audit::chain::Head;
-use crate::audit::record::{Act, Event, OpenRequest};
+use crate::audit::record::{Act, Event, OpenRequest, RecordId};
 
 /// When the next segment begins, in bytes.
 const SEGMENT: u64 = 16 * 1024 * 1024;
@@ -89,19 +89,33 @@ impl LogFile {
     }
 
     /// Makes records of what several ask for, each of them its events, by one write. Those that are told `Ok` have them on
-    /// disk. Where the disk has no room for all, those that end a request have theirs, which was kept for them.
-    pub(super) fn append(&mut self, requests: &[Vec<Event>]) -> Vec<std::io::Result<()>> {
+    /// disk, and are given the name of their last. Where the disk has no room for all, those that end a request have theirs,
+    /// which was kept for them.
+    pub(super) fn append(&mut self, requests: &[Vec<Event>]) -> Vec<std::io::Result<RecordId>> {
         let all = self.write_all(requests.iter().flatten());
         match all {
             Err(Unwritten::NoRoom(error)) => {
                 let kept: Vec<_> = requests.iter().map(|events| self.has_room_kept(events)).collect();
                 let those = requests.iter().zip(&kept).filter(|(_, kept)| **kept).flat_map(|(events, _)| events);
                 let rest = self.write_all(those);
-                let answer = |kept: bool| if kept { answer(&rest) } else { Err(copy(&error)) };
-                kept.into_iter().map(answer).collect()
+                let written = requests.iter().zip(&kept).map(|(events, kept)| if *kept { events.len() } else { 0 });
+                let ids = self.last_ids(written);
+                let answer = |(kept, id): (bool, _)| if kept { answer(&rest, id) } else { Err(copy(&error)) };
+                kept.into_iter().zip(ids).map(answer).collect()
             }
-            all => requests.iter().map(|_| answer(&all)).collect(),
+            all => self.last_ids(requests.iter().map(Vec::len)).into_iter().map(|id| answer(&all, id)).collect(),
         }
+    }
+
+    /// The names of the last record of each request, where so many records of each were just written, one request behind the
+    /// other.
+    fn last_ids(&self, written: impl Iterator<Item = usize> + Clone) -> Vec<RecordId> {
+        let mut behind: u64 = written.clone().map(|number| number as u64).sum();
+        let id = |number| {
+            behind -= number as u64;
+            RecordId(self.position.head.sequence.saturating_sub(behind))
+        };
+        written.map(id).collect()
     }
 
     /// Whether these belong to a request whose intent is written.
@@ -216,9 +230,9 @@ enum Unwritten {
     Failed(#[from] Error),
 }
 
-fn answer(result: &Result<(), Unwritten>) -> std::io::Result<()> {
+fn answer(result: &Result<(), Unwritten>, id: RecordId) -> std::io::Result<RecordId> {
     match result {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(id),
         Err(Unwritten::NoRoom(error) | Unwritten::Failed(error)) => Err(copy(error)),
     }
 }
@@ -243,7 +257,7 @@ mod tests {
 
     /// One request's acts.
     fn written(log: &mut LogFile, acts: usize) -> std::io::Result<()> {
-        log.append(&[(0..acts).map(|_| act()).collect()]).remove(0)
+        log.append(&[(0..acts).map(|_| act()).collect()]).remove(0).map(drop)
     }
 
     fn device(path: &str) -> File {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::file::LogFile;
-use crate::audit::record::Event;
+use crate::audit::record::{Event, RecordId};
 
 /// Requests to one disk write, at most: the first of them is not to wait while a flood goes on.
 const BATCH: usize = 256;
@@ -26,7 +26,7 @@ pub(super) struct Writer {
 /// Records that stand or fall together, with others of the same batch.
 struct Request {
     events: Vec<Event>,
-    done: oneshot::Sender<std::io::Result<()>>,
+    done: oneshot::Sender<std::io::Result<RecordId>>,
 }
 
 impl Writer {
@@ -40,8 +40,8 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Returns when the records are durable. They are written even if nobody waits for that any more.
-    pub(super) async fn append(&self, events: Vec<Event>) -> std::io::Result<()> {
+    /// Returns when the records are durable, with the name of the last. They are written even if nobody waits for that any more.
+    pub(super) async fn append(&self, events: Vec<Event>) -> std::io::Result<RecordId> {
         let (done, written) = oneshot::channel();
         // A thread that is gone drops `done`, and so answers too.
         let _ = self.queue.as_ref().map(|queue| queue.send(Request { events, done }));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     /// Requests that were made before the thread came to them.
-    fn written_together(requests: usize, file: &mut LogFile) -> Vec<std::io::Result<()>> {
+    fn written_together(requests: usize, file: &mut LogFile) -> Vec<std::io::Result<RecordId>> {
         let (queue, waiting) = channel();
         let ask = |_| {
             let (done, written) = oneshot::channel();
@@ -120,7 +120,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         let (mut file, _) = LogFile::open(&path).unwrap();
-        assert!(written_together(TOGETHER, &mut file).iter().all(Result::is_ok));
+        let ids = written_together(TOGETHER, &mut file).into_iter().map(|written| written.unwrap().0);
+        assert_eq!(ids.collect::<Vec<_>>(), (1..=TOGETHER as u64).collect::<Vec<_>>(), "each knows its own record");
         assert_eq!((lines(&path), file.syncs()), (TOGETHER, 1));
         assert!(written_together(BATCH + 1, &mut file).iter().all(Result::is_ok));
         assert_eq!(file.syncs(), 3, "a flood is written in parts");
@@ -132,7 +133,9 @@ mod tests {
         let path = dir.path().join("audit.jsonl");
         let (file, _) = LogFile::open(&path).unwrap();
         let mut writer = Writer::start(file).unwrap();
-        run(join_all((0..TOGETHER).map(|_| writer.append(act())))).into_iter().for_each(|written| written.unwrap());
+        run(join_all((0..TOGETHER).map(|_| writer.append(act()))))
+            .into_iter()
+            .for_each(|written| assert!(written.is_ok()));
         assert_eq!(lines(&path), TOGETHER);
         let syncs = writer.finish().unwrap().syncs();
         assert!(syncs < TOGETHER as u64, "{syncs} disk writes");
