@@ -8,4 +8,5 @@ pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod status;
 pub(crate) mod tokens;
+pub(crate) mod unlock;
 pub(crate) mod why;

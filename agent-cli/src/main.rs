@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use agent::hardening;
 use clap::{Parser, Subcommand};
 
-use commands::{add, attach, audit, generate, list, remove, status, tokens, why};
+use commands::{add, attach, audit, generate, list, remove, status, tokens, unlock, why};
 use problem::{Problem, USAGE};
 use terminal::Terminal;
 
@@ -58,6 +58,8 @@ enum Command {
     Status(status::Options),
     /// Shows what was refused last, to whom and why, and what to do about it
     Why(why::Options),
+    /// Unlocks the agent after a suspend or screen lock (`lock_on`), where the session does not say that you are back
+    Unlock,
 }
 
 fn main() -> ExitCode {
@@ -95,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Audit(options) => audit::run(options),
         Command::Status(options) => status::run(options),
         Command::Why(options) => why::run(options),
+        Command::Unlock => unlock::run(),
     }
 }
 

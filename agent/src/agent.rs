@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::AuditLog;
 use crate::audit::record::{Act, RequestId};
 use crate::denial::{Code, Denial};
 use crate::keystore::{Keystore, KeystoreError};
 use crate::known_hosts::LookUp;
+use crate::leaving::Lookout;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::occasion::{audit_bindings, audit_peer};
@@ -31,8 +33,12 @@ use crate::upstream::Upstreams;
 pub struct Agent {
     /// The identities.
     pub keystore: Arc<Keystore>,
-    /// Whether they are locked away under a password.
+    /// Whether they are locked away.
     pub lock: Arc<Lock>,
+    /// What locks it when its person leaves.
+    pub(crate) lookout: Lookout,
+    /// Cancelled when the agent is to end, and with it each client's own.
+    pub(crate) stop: CancellationToken,
     /// The tokens.
     pub authenticator: Arc<dyn Authenticator>,
     /// The tokens that the person has named.
@@ -84,6 +90,8 @@ impl Agent {
         Self {
             keystore: Arc::new(keystore),
             lock: Arc::default(),
+            lookout: Lookout::default(),
+            stop: CancellationToken::new(),
             authenticator,
             known_tokens: Arc::new(known_tokens),
             pluggings: Pluggings::default(),

@@ -11,6 +11,7 @@ use listenfd::ListenFd;
 use serde::Deserialize;
 use ssh_key::sha2::{Digest, Sha256};
 
+use crate::audit::record::LeaveReason;
 use crate::identity::parse_fingerprint;
 use crate::limits::Limits;
 use crate::offer::HostRule;
@@ -53,6 +54,8 @@ pub struct Config {
     pub keys: Vec<KeyConfig>,
     /// What is offered on which host; the first that names the host holds.
     pub host: Vec<HostRule>,
+    /// What locks the agent until its person is back: suspend, screen-lock; nothing by default.
+    pub lock_on: Vec<LeaveReason>,
     /// Whether root's connections are served; those of other users never are.
     pub allow_root: bool,
     /// Where a person is asked.
@@ -407,6 +410,10 @@ mod tests {
             ("user_verification = \"as-key-asks\"\n", true),
             ("user_verification = \"pin_and_built_in\"\n", false),
             ("user_verification = \"none\"\n", false),
+            ("lock_on = [\"suspend\", \"screen-lock\"]\n", true),
+            ("lock_on = []\n", true),
+            ("lock_on = [\"sleep\"]\n", false),
+            ("lock_on = \"suspend\"\n", false),
             (
                 "[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nuser_verification = \"pin\"\n",
                 true,

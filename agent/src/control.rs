@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::record::RecordId;
+use crate::audit::record::{LeaveReason, RecordId};
 use crate::denial::Denial;
 use crate::prompt::environment::Environment;
 use crate::refusal::Refusal;
@@ -67,6 +67,8 @@ pub enum Request {
     },
     /// Does something to a token. Ends with [`Event::Token`].
     Token(token::Request),
+    /// Its person is back: lifts the lock that came with their leaving, and no other. Ends with [`Event::Unlocked`].
+    Unlock,
 }
 
 impl Request {
@@ -85,6 +87,7 @@ impl Request {
             Self::NameToken { .. } => "name a token",
             Self::ForgetToken { .. } => "forget a token",
             Self::Token(request) => request.name(),
+            Self::Unlock => "unlock the agent",
         }
     }
 }
@@ -188,6 +191,8 @@ pub enum Event {
     TokenNamed(NamedToken),
     /// To [`Request::ForgetToken`].
     TokenForgotten,
+    /// To [`Request::Unlock`].
+    Unlocked,
     /// How far a request is.
     Progress {
         /// In a line for the person.
@@ -228,6 +233,12 @@ pub struct Status {
     pub prompts: Result<String, String>,
     /// The agents whose keys it offers after its own.
     pub upstreams: Vec<UpstreamStatus>,
+    /// Whether it is locked under a password.
+    pub locked: bool,
+    /// Why it is locked until its person is back; None where it is not.
+    pub away: Option<LeaveReason>,
+    /// What locks it when its person leaves, or why nothing does; None where it is not set up to.
+    pub lookout: Option<Result<String, String>>,
 }
 
 /// Another agent whose keys are offered too.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::process::Pid;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, raise_descriptor_limit};
@@ -16,6 +15,7 @@ use crate::audit::record::Act;
 use crate::claim::Claim;
 use crate::config::{Config, helper_program};
 use crate::keystore::Keystore;
+use crate::leaving::{self, Lookout};
 use crate::listener;
 use crate::prompt::Chain;
 use crate::signals::{End, KeyDrop};
@@ -92,6 +92,7 @@ impl Instance {
         .with_upstreams(upstreams)
         .with_offers(config.host.clone());
         agent.default_lifetime = options.default_lifetime;
+        agent.lookout = Lookout::new(&config.lock_on);
         // Without keys on tokens it may never be needed. Each request starts the next one's.
         if !agent.keystore.list(since_boot()).is_empty() {
             tokio::spawn(async move { helpers.prepare().await });
@@ -107,7 +108,7 @@ impl Instance {
     pub async fn serve(mut self) -> anyhow::Result<()> {
         self.agent.audit.act(Act::Start { agent: env!("CARGO_PKG_VERSION").into() }).await?;
         let paths = Arc::new(self.claim.paths().clone());
-        let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, clients) = (self.agent.stop.clone(), TaskTracker::new());
         let serve_agent = listener::serve(&self.socket, &self.clients, &self.agent, &stop, &clients);
         let serve_control =
             control::handler::serve(&self.control, &self.managers, &self.agent, &paths, &stop, &clients);
@@ -122,6 +123,7 @@ impl Instance {
                 () = self.end.come() => stop.cancel(),
                 () = drop_keys => {}
                 () = self.agent.keystore.forget_expired(since_boot) => {}
+                () = leaving::watch(&self.agent) => {}
             }
         };
         tokio::join!(serve_agent, serve_control, signalled);

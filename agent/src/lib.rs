@@ -24,6 +24,7 @@ pub mod identity;
 pub mod instance;
 pub mod keystore;
 pub mod known_hosts;
+mod leaving;
 pub mod limits;
 pub mod listener;
 mod lock;

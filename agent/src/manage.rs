@@ -39,7 +39,7 @@ pub(crate) struct Management<'a> {
 
 impl Management<'_> {
     fn patience(&self) -> Patience<'_> {
-        Patience::new(self.client, self.agent.limits.request)
+        Patience::new(self.agent, self.client, self.agent.limits.request)
     }
 
     /// Keys come to a locked agent by neither of its sockets.

@@ -240,7 +240,7 @@ impl Session {
     }
 
     async fn lock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
-        self.may_manage("lock").await?;
+        self.may_lock().await?;
         if password.expose_secret().is_empty() {
             return Err(self.refuse("lock", LockError::Empty.denial()).await);
         }
@@ -290,6 +290,16 @@ impl Session {
             Ok(()) => return Ok(()),
         };
         Err(self.refuse(request, denial).await)
+    }
+
+    /// Whether it may be locked under a password over this connection. That its person is away is no reason against it.
+    async fn may_lock(&mut self) -> Result<(), Failure> {
+        let denial = match policy::may_manage(&self.connection.bindings, &self.agent.settings) {
+            Err(denial) => denial,
+            Ok(()) if self.agent.lock.has_password() => Denial::plain(Code::Locked),
+            Ok(()) => return Ok(()),
+        };
+        Err(self.refuse("lock", denial).await)
     }
 
     /// Whether the identity, if it is held already, may be replaced or removed over this connection.

@@ -87,7 +87,7 @@ struct Signing<'a> {
 
 impl Signing<'_> {
     async fn run(&self, trail: &mut Trail<'_>) -> Result<Signed, Denial> {
-        let patience = Patience::new(self.client, self.agent.limits.request);
+        let patience = Patience::new(self.agent, self.client, self.agent.limits.request);
 
         // 4: the key: one held here, or else another agent's.
         let identity = match self.held() {

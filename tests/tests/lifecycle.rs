@@ -513,8 +513,25 @@ fn sigterm_during_a_touch_leaves_nothing_open() {
     agent.terminate();
     login.wait().code(255);
     token.wait_for(|what| what == soft_token::What::Cancelled, PATIENCE);
-    assert_eq!(audit.refusals().len(), 1);
+    assert_eq!(audit.refusal_codes(), [Code::AgentStopped]);
     assert_eq!(audit.acts().last(), Some(&Act::Stop));
+}
+
+/// The question goes away with the agent.
+#[test]
+fn sigterm_during_a_pin_prompt_takes_it_away() {
+    let Scene { env, token, agent, device: _device, .. } =
+        Scene::ready(TokenKind::PinOnly, &Recipe::ed25519().verify_required());
+    let login = agent.ssh(["device", "true"]).start();
+    env.person().wait_until_asked(Kind::Secret);
+    let audit = agent.audit();
+    agent.terminate();
+    env.person().wait_until_nothing_is_shown();
+    let refused = login.wait().code(255);
+    assert!(refused.stderr.contains("agent refused operation"), "{}", refused.stderr);
+    assert_eq!(audit.refusal_codes(), [Code::AgentStopped]);
+    assert_eq!(audit.acts().last(), Some(&Act::Stop));
+    assert_eq!(token.pin_retries(), 8);
 }
 
 #[test]

@@ -45,6 +45,17 @@ fn describe(status: &Status) -> String {
         ("terminals", format!("{} attached", status.attached)),
         ("prompts", prompts),
     ];
+    if status.locked {
+        lines.push(("locked", "under a password: unlock it with `ssh-add -X`".into()));
+    }
+    if let Some(reason) = status.away {
+        lines.push(("locked", format!("since {reason}: unlock the session, or run `agent-cli unlock`")));
+    }
+    match &status.lookout {
+        Some(Ok(reasons)) => lines.push(("lock on", reasons.clone())),
+        Some(Err(trouble)) => lines.push(("lock on", format!("nothing, though it is set up: {trouble}"))),
+        None => {}
+    }
     lines.extend(status.upstreams.iter().map(|upstream| ("upstream", describe_upstream(upstream))));
     aligned("", lines)
 }
@@ -79,6 +90,10 @@ struct Entry<'a> {
     /// Why no person could be asked; null when one could be.
     prompts_trouble: Option<&'a str>,
     upstreams: Vec<Upstream<'a>>,
+    /// Whether it is locked, for whichever reason.
+    locked: bool,
+    /// Why it does not see when its person leaves, though it is set up to; null where it does, or is not.
+    lock_on_trouble: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,12 +131,15 @@ impl<'a> Entry<'a> {
             prompts_channel: status.prompts.as_ref().ok().map(String::as_str),
             prompts_trouble: status.prompts.as_ref().err().map(String::as_str),
             upstreams: status.upstreams.iter().map(Upstream::of).collect(),
+            locked: status.locked || status.away.is_some(),
+            lock_on_trouble: status.lookout.as_ref().and_then(|seen| seen.as_ref().err()).map(String::as_str),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use agent::audit::record::LeaveReason;
     use agent::control::Trouble;
 
     use super::*;
@@ -136,7 +154,21 @@ mod tests {
             attached,
             prompts,
             upstreams: vec![],
+            locked: false,
+            away: None,
+            lookout: None,
         }
+    }
+
+    #[test]
+    fn it_says_why_it_is_locked_and_what_locks_it() {
+        let away = Status { away: Some(LeaveReason::Suspend), ..status(0, Ok("through askpass".into())) };
+        let away = Status { lookout: Some(Err("there is no system bus".into())), ..away };
+        let text = describe(&away);
+        assert!(text.contains("\nlocked     since the machine went to sleep: unlock the session, or run"), "{text}");
+        assert!(text.contains("\nlock on    nothing, though it is set up: there is no system bus"), "{text}");
+        let json = serde_json::to_value(Entry::of(&away)).unwrap();
+        assert_eq!((&json["locked"], &json["lock_on_trouble"]), (&true.into(), &"there is no system bus".into()));
     }
 
     #[test]
@@ -156,7 +188,7 @@ mod tests {
         let expected = serde_json::json!({
             "agent": "1.2.3", "pid": 42, "socket": "/run/agent.sock", "audit_log": "/state/audit.jsonl", "keys": 2,
             "attached": 0, "prompts_reachable": false, "prompts_channel": null, "prompts_trouble": "no way",
-            "upstreams": [],
+            "upstreams": [], "locked": false, "lock_on_trouble": null,
         });
         assert_eq!(json, expected);
     }

@@ -377,6 +377,16 @@ pub enum Act {
         /// The name.
         name: String,
     },
+    /// The agent was locked, since its person left.
+    Leave {
+        /// How that was seen.
+        reason: LeaveReason,
+    },
+    /// That lock was lifted.
+    ComeBack {
+        /// The program that said so over the control socket; null where the session was unlocked.
+        peer: Option<Peer>,
+    },
     /// A token is about to be changed.
     ChangingToken {
         /// How.
@@ -393,6 +403,25 @@ pub enum Act {
         /// The token.
         token: Token,
     },
+}
+
+/// How it is seen that a person leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaveReason {
+    /// The machine is about to sleep.
+    Suspend,
+    /// The session's screen is locked.
+    ScreenLock,
+}
+
+impl std::fmt::Display for LeaveReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Suspend => "the machine went to sleep",
+            Self::ScreenLock => "the session was locked",
+        })
+    }
 }
 
 /// What is done to a token itself.

@@ -154,6 +154,7 @@ impl Connection {
             Request::AddResident { all, application } => {
                 Ok(Event::Added { keys: management.add_resident(all, application.as_deref()).await? })
             }
+            Request::Unlock => self.unlock().await,
             Request::Token(request) => Ok(Event::Token(management.token(request).await?)),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
             Request::NameToken { name } => Ok(Event::TokenNamed(management.name_token(name).await?)),
@@ -172,6 +173,23 @@ impl Connection {
         manage::record(&self.agent, Act::Attach { peer: occasion::audit_peer(&peer), handed_over }).await
     }
 
+    /// What the program that says so is, is on record before it is believed.
+    async fn unlock(&self) -> Result<Event, Denial> {
+        let lock = &self.agent.lock;
+        if lock.away().is_none() {
+            let reason = match lock.has_password() {
+                true => "the agent is locked under a password, and `ssh-add -X` unlocks it",
+                false => "the agent is not locked",
+            };
+            return Err(Denial::new(Code::LockUnchanged, reason));
+        }
+        let mut peer = self.peer.clone();
+        process_table::look_up(&mut peer).await;
+        manage::record(&self.agent, Act::ComeBack { peer: Some(occasion::audit_peer(&peer)) }).await?;
+        lock.come_back();
+        Ok(Event::Unlocked)
+    }
+
     async fn status(&self) -> Status {
         Status {
             agent: env!("CARGO_PKG_VERSION").into(),
@@ -182,6 +200,9 @@ impl Connection {
             attached: self.agent.prompts.attached(),
             prompts: self.agent.prompts.reachable(),
             upstreams: self.agent.upstreams.status().await,
+            locked: self.agent.lock.has_password(),
+            away: self.agent.lock.away(),
+            lookout: self.agent.lookout.standing(),
         }
     }
 }

@@ -41,7 +41,7 @@ impl AtHand<'_> {
 impl Management<'_> {
     /// Takes the only token there is, or the one the person touches, for at most `limit`.
     pub(super) async fn at_hand(&self, limit: Duration, question: &str) -> Result<AtHand<'_>, Denial> {
-        let patience = Patience::new(self.client, limit);
+        let patience = Patience::new(self.agent, self.client, limit);
         let person = patience.wait(self.agent.person.lock()).await?;
         let tokens = patience.wait(self.agent.tokens.lock()).await?;
         let mut exchange = self.begin(&patience).await?;
