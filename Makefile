@@ -54,6 +54,8 @@ bench: rust test-packages
 soak: export SOAK = 1
 soak: export PROPTEST_CASES = 10000
 soak: native
+	tests/vm/prepare
+	tests/vm/run-tests --all
 	AGREEMENT_SECONDS=600 AGREEMENT_SEED=$$(date +%s) cargo test -p tests --test agreement -- --nocapture
 
 build: rust build-packages

@@ -151,7 +151,7 @@ fn what_is_neither_a_login_nor_a_signature_on_a_file() {
 #[test]
 fn a_website_s_key_signs_no_challenge() {
     let env = Env::new();
-    let agent = env.agent().start();
+    let agent = env.agent().without_prompter().start();
     let mut client = agent.connect();
     let application = b"example.com";
     let public = [&string(b"sk-ssh-ed25519@openssh.com")[..], &string(&[7; 32]), &string(application)].concat();
