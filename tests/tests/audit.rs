@@ -11,8 +11,8 @@ use soft_token::{Touch, What};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
 use tests::{
-    FAILURE, Kind, PATIENCE, PIN, Recipe, SIGN_RESPONSE, SUCCESS, Scene, TokenKind, for_each_token, login,
-    session_bind, sshsig,
+    AgentOptions, FAILURE, Kind, PATIENCE, PIN, Recipe, SIGN_RESPONSE, SUCCESS, Scene, TokenKind, for_each_token,
+    login, session_bind, sshsig,
 };
 
 for_each_token! {
@@ -90,7 +90,9 @@ for_each_token! {
 /// Each with its reason, with what was asked, and with nothing asked of a token.
 #[test]
 fn each_refusal_is_on_record() {
-    let Scene { token, key, agent, .. } = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
+    // Nobody can be asked to plug the token in.
+    let Scene { token, key, agent, .. } =
+        Scene::with(TokenKind::PinOnly, &Recipe::ed25519(), AgentOptions::without_prompter);
     let waits = || token.events().iter().filter(|event| event.what == What::Waiting).count();
     let waits_before = waits();
     let audit = agent.audit();

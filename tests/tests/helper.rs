@@ -41,6 +41,14 @@ macro_rules! refused {
     };
 }
 
+/// No device is taken from it that is none, so there is no token, and nobody who could be asked to plug one in.
+#[test]
+fn a_helper_that_names_a_file_as_device() {
+    let helper = |agent: AgentOptions| agent.without_prompter().misbehaving_helper("names-a-file-as-device");
+    let scene = Scene::with(TokenKind::Fingerprint, &Recipe::ed25519().verify_required(), helper);
+    is_refused(&scene, Code::TokenAbsent);
+}
+
 refused! {
     a_helper_that_hangs_before_hello: "hangs-before-hello", HelperFailed;
     a_helper_that_dies_before_hello: "dies-before-hello", HelperFailed;
@@ -52,7 +60,6 @@ refused! {
     a_helper_that_talks_no_text: "talks-no-text", HelperFailed;
     a_helper_that_talks_without_end: "talks-without-end", HelperFailed;
     a_helper_that_answers_something_else: "answers-something-else", HelperFailed;
-    a_helper_that_names_a_file_as_device: "names-a-file-as-device", TokenAbsent;
     a_helper_that_opens_another_device: "opens-another-device", HelperFailed;
     a_helper_that_changes_the_signature: "changes-the-signature", TokenUnproven;
     a_helper_that_leaves_the_signature_out: "leaves-the-signature-out", TokenUnproven;
