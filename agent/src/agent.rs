@@ -16,6 +16,7 @@ use crate::known_hosts::LookUp;
 use crate::leaving::Lookout;
 use crate::limits::Limits;
 use crate::lock::Lock;
+use crate::mute::{self, Muting};
 use crate::occasion::{audit_bindings, audit_peer};
 use crate::offer::{self, HostRule};
 use crate::peer::Peer;
@@ -65,6 +66,8 @@ pub struct Agent {
     pub home: Option<PathBuf>,
     /// What is remembered of wrong PINs.
     pub pin_guard: PinGuard,
+    /// The clients that are refused too often.
+    pub muting: Muting,
     /// One human interaction at a time.
     pub person: Mutex<()>,
     /// One conversation with the tokens at a time: a token mixes up the answers of two.
@@ -105,6 +108,7 @@ impl Agent {
             default_lifetime: None,
             home,
             pin_guard: PinGuard::default(),
+            muting: Muting::default(),
             person: Mutex::new(()),
             tokens: Mutex::new(()),
             requests: AtomicU64::new(0),
@@ -122,6 +126,13 @@ impl Agent {
     #[must_use]
     pub fn with_offers(mut self, rules: Vec<HostRule>) -> Self {
         self.offers = offer::Rules::new(rules, self.known_hosts.clone());
+        self
+    }
+
+    /// The same agent with other rules for clients that are refused too often.
+    #[must_use]
+    pub fn with_muting(mut self, settings: mute::Settings) -> Self {
+        self.muting = Muting::new(settings);
         self
     }
 
@@ -191,6 +202,30 @@ impl Agent {
         let refusal = Refusal::of_act(id.ok(), request, &peer, &bindings, denial);
         self.tell(None, &refusal);
         refusal
+    }
+
+    /// Takes note of a refusal, after which the client may be muted.
+    pub(crate) async fn note_refusal(&self, peer: &Peer, code: Code) {
+        let acts = self.muting.refused(peer.process_id(), &audit_peer(peer), code, since_boot());
+        for act in acts {
+            self.record_muting(act).await;
+        }
+    }
+
+    /// Puts on record that a client is muted, or that it was. Whether or not that can be written down, it holds.
+    pub(crate) async fn record_muting(&self, act: Act) {
+        let written = self.audit.act(act.clone()).await;
+        let id = written.map_err(|error| tracing::error!(%error, "a muted client can't be recorded")).ok();
+        match act {
+            Act::Muted { peer, refusals, seconds } => {
+                let denial = mute::denial(refusals, seconds);
+                self.tell(None, &Refusal::of_act(id, mute::EVERYTHING, &peer, &[], denial));
+            }
+            Act::Unmuted { peer, refused } => {
+                tracing::info!(pid = peer.pid, refused, "a muted client is listened to again");
+            }
+            _ => {}
+        }
     }
 
     /// Tells of a refusal where a person may look: among the agent's messages, and in an attached terminal.

@@ -14,6 +14,7 @@ use ssh_key::sha2::{Digest, Sha256};
 use crate::audit::record::LeaveReason;
 use crate::identity::parse_fingerprint;
 use crate::limits::Limits;
+use crate::mute;
 use crate::offer::HostRule;
 use crate::policy::{self, Rule, VerificationMode};
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub prompts: PromptsConfig,
     /// Time limits.
     pub limits: LimitsConfig,
+    /// Programs that are refused too often.
+    pub mute: MuteConfig,
     /// Other agents whose keys are offered after ours, in this order.
     pub upstream: Vec<UpstreamConfig>,
 }
@@ -127,6 +130,31 @@ pub struct LimitsConfig {
     pub request_seconds: Option<u64>,
 }
 
+/// The table `[mute]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MuteConfig {
+    /// How many refusals mute a program; 32 when absent, never with 0.
+    pub refusals: Option<u32>,
+    /// Within how many seconds; 60 when absent.
+    pub within_seconds: Option<u64>,
+    /// For how many seconds; 60 when absent.
+    pub seconds: Option<u64>,
+}
+
+impl MuteConfig {
+    /// When programs are muted.
+    #[must_use]
+    pub fn settings(&self) -> mute::Settings {
+        let default = mute::Settings::default();
+        mute::Settings {
+            refusals: self.refusals.unwrap_or(default.refusals),
+            within: self.within_seconds.map_or(default.within, Duration::from_secs),
+            time: self.seconds.map_or(default.time, Duration::from_secs),
+        }
+    }
+}
+
 impl Config {
     /// Reads the user's configuration file; a file that is not there is an empty one.
     ///
@@ -140,14 +168,24 @@ impl Config {
         };
         let config: Self = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
         let LimitsConfig { prompt_seconds, touch_seconds, request_seconds } = config.limits;
+        let MuteConfig { refusals, within_seconds, seconds } = config.mute;
         for (name, seconds, most) in [
-            ("prompt_seconds", prompt_seconds, 3600),
-            ("touch_seconds", touch_seconds, 44),
-            ("request_seconds", request_seconds, 3600),
+            ("limits.prompt_seconds", prompt_seconds, 3600),
+            ("limits.touch_seconds", touch_seconds, 44),
+            ("limits.request_seconds", request_seconds, 3600),
+            ("mute.within_seconds", within_seconds, 3600),
+            ("mute.seconds", seconds, 3600),
         ] {
             if seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
-                bail!("{}: limits.{name} has to be between 1 and {most}", path.display());
+                bail!("{}: {name} has to be between 1 and {most}", path.display());
             }
+        }
+        let fewest = mute::Settings::FEWEST;
+        if refusals.is_some_and(|refusals| (1..fewest).contains(&refusals)) {
+            bail!(
+                "{}: mute.refusals has to be 0 (never), or at least {fewest}, which no ssh of yours reaches",
+                path.display()
+            );
         }
         let pinentry = config.prompts.pinentry.as_ref();
         if let Some(pinentry) = pinentry.filter(|pinentry| !pinentry.is_absolute()) {
@@ -395,6 +433,13 @@ mod tests {
             ("[limits]\ntouch_seconds = 45\n", false),
             ("[limits]\ntouch = 5\n", false),
             ("[prompts]\nchannels = [\"askpass\", \"terminal\"]\npinentry = \"/usr/bin/pinentry-curses\"\n", true),
+            ("[mute]\nrefusals = 24\nwithin_seconds = 3600\nseconds = 1\n", true),
+            ("[mute]\nrefusals = 0\n", true),
+            ("[mute]\nrefusals = 23\n", false),
+            ("[mute]\nrefusals = -1\n", false),
+            ("[mute]\nwithin_seconds = 0\n", false),
+            ("[mute]\nseconds = 3601\n", false),
+            ("[mute]\nminutes = 1\n", false),
             ("[prompts]\nchannels = []\n", true),
             ("[prompts]\nchannels = [\"popup\"]\n", false),
             ("[prompts]\nchannel = \"askpass\"\n", false),

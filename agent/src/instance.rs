@@ -90,7 +90,8 @@ impl Instance {
             Some(paths.home.clone()),
         )
         .with_upstreams(upstreams)
-        .with_offers(config.host.clone());
+        .with_offers(config.host.clone())
+        .with_muting(config.mute.settings());
         agent.default_lifetime = options.default_lifetime;
         agent.lookout = Lookout::new(&config.lock_on);
         // Without keys on tokens it may never be needed. Each request starts the next one's.
@@ -130,6 +131,9 @@ impl Instance {
         clients.close();
         if tokio::time::timeout(FAREWELL, clients.wait()).await.is_err() {
             tracing::warn!("some requests did not end in time");
+        }
+        for muted in self.agent.muting.end() {
+            self.agent.record_muting(muted).await;
         }
         self.agent.audit.act(Act::Stop).await?;
         Ok(())

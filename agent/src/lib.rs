@@ -32,6 +32,7 @@ pub mod logging;
 #[cfg(test)]
 mod made_by_openssh;
 mod manage;
+pub mod mute;
 pub mod occasion;
 pub mod offer;
 pub mod pattern;

@@ -47,9 +47,12 @@ pub(crate) async fn next_client(socket: &Socket, admission: &Arc<Admission>) -> 
             }
         };
         let (uid, pid) = (credentials.uid(), credentials.pid().unwrap_or_default());
-        let peer = Peer { uid, pid, processes: Vec::new() };
+        let mut peer = Peer { uid, pid, ..Peer::default() };
         match admission.admit(&peer) {
-            Ok(admitted) => return (stream, peer, admitted),
+            Ok(admitted) => {
+                peer.started = process_table::started(pid);
+                return (stream, peer, admitted);
+            }
             Err(refused) => admission.report(&refused),
         }
     }

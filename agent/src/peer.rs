@@ -10,8 +10,19 @@ pub struct Peer {
     pub uid: u32,
     /// The process id at the time of connecting; a process can pass its connection on to another.
     pub pid: i32,
+    /// When the process started, as the process table counts; None where it says nothing.
+    pub started: Option<u64>,
     /// The process, then its parents, as the process table showed them when they were first asked for; empty until then.
     pub processes: Vec<Process>,
+}
+
+/// A process, and none that has its number after it. Those that the system does not name are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProcessId {
+    /// Its number.
+    pub pid: i32,
+    /// When it started.
+    pub started: Option<u64>,
 }
 
 /// One process.
@@ -38,6 +49,12 @@ impl Process {
 }
 
 impl Peer {
+    /// The process, to know it again.
+    #[must_use]
+    pub fn process_id(&self) -> ProcessId {
+        ProcessId { pid: self.pid, started: self.started }
+    }
+
     /// The client as a person reads it: `ssh (1234)`.
     #[must_use]
     pub fn describe(&self) -> String {

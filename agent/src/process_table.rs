@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -116,11 +117,24 @@ fn generations(pid: i32, children: &HashMap<i32, Vec<i32>>) -> Vec<Process> {
     found
 }
 
-/// The fourth field of /proc/PID/stat; the second is the name in parentheses, and may hold anything (proc(5)).
 fn parent(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    field(pid, 4)
+}
+
+/// When a process started, in ticks since boot. With its number, this is a process's own for good. The kernel answers by
+/// itself, without a look at the memory of the process, so this never takes long.
+pub(crate) fn started(pid: i32) -> Option<u64> {
+    field(pid, 22)
+}
+
+/// A field of /proc/PID/stat, behind the second: that is the name in parentheses, and may hold anything (proc(5)).
+fn field<T: FromStr>(pid: i32, number: usize) -> Option<T> {
+    const BEHIND_NAME: usize = 3;
+    // A name need not be UTF-8.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
     let (_, behind_name) = stat.rsplit_once(')')?;
-    behind_name.split_whitespace().nth(1)?.parse().ok()
+    behind_name.split_whitespace().nth(number.checked_sub(BEHIND_NAME)?)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -135,6 +149,14 @@ mod tests {
         assert_eq!(peer.processes[0].executable, std::env::current_exe().ok());
         assert_eq!(peer.processes[0].directory, std::env::current_dir().ok());
         assert_eq!(parent(pid), rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()));
+    }
+
+    #[test]
+    fn a_process_has_its_own_start() {
+        let start = |pid| started(pid);
+        let (own, first) = (start(i32::try_from(std::process::id()).unwrap()), start(1));
+        assert!(own > first && first.is_some(), "{own:?} {first:?}");
+        assert_eq!(start(-1), None);
     }
 
     #[test]

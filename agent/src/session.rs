@@ -19,16 +19,13 @@ use crate::identity::{self, Holder, Identity};
 use crate::keystore::{Identities, Keystore, KeystoreError, file};
 use crate::lock::LockError;
 use crate::manage;
+use crate::mute::Muted;
 use crate::peer::Peer;
 use crate::policy::{self, Rule};
 use crate::process_table;
 use crate::sign;
 use crate::upstream::{self, OfferedKey};
 use crate::wire::{self, AddedKey, Addition, Incoming};
-
-/// The most refusals of a connection. Each leaves a record, and a stranger must not fill the disk with them; ssh tries each
-/// key of the agent once.
-const MOST_REFUSALS: u32 = 64;
 
 /// A client's session.
 pub(crate) struct Session {
@@ -37,7 +34,6 @@ pub(crate) struct Session {
     connection: Connection,
     turn: Turn,
     client: CancellationToken,
-    refused: u32,
 }
 
 /// The request was refused: SSH_AGENT_FAILURE. It carries no reason: that is on record, and among the agent's messages.
@@ -46,12 +42,18 @@ struct Failure;
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, turn: Turn, client: CancellationToken) -> Self {
-        Self { agent, peer, connection: Connection::default(), turn, client, refused: 0 }
+        Self { agent, peer, connection: Connection::default(), turn, client }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
     pub(crate) async fn answer(&mut self, frame: &[u8]) -> Bytes {
-        let incoming = match wire::decode(frame) {
+        let incoming = wire::decode(frame);
+        // What a connection is bound to has to be known however often its client was refused: what comes later is judged by it.
+        let is_heard = matches!(incoming, Ok(Incoming::List | Incoming::Extension { .. })) || !self.is_muted().await;
+        if !is_heard {
+            return status(Err(Failure));
+        }
+        let incoming = match incoming {
             Ok(incoming) => incoming,
             Err(error) => {
                 let message = frame.first().map_or_else(String::new, |kind| format!(", of kind {kind}"));
@@ -70,7 +72,9 @@ impl Session {
                 let _turn = self.turn.take().await;
                 let locked = self.agent.lock.is_locked();
                 let (answer, refused) = extension::serve(&name, &body, &mut self.connection, locked);
-                if let Some(denial) = refused {
+                if let Some(denial) = refused
+                    && !self.is_muted().await
+                {
                     self.refuse("bind the connection to a host", denial).await;
                 }
                 answer.into()
@@ -147,8 +151,8 @@ impl Session {
                 tracing::error!(%error, "a signature can't be sent");
                 Failure
             }),
-            Err(_) => {
-                self.count_refusal();
+            Err(refusal) => {
+                self.agent.note_refusal(&self.peer, refusal.denial.code).await;
                 Err(Failure)
             }
         }
@@ -312,17 +316,22 @@ impl Session {
     }
 
     async fn refuse(&mut self, request: &str, denial: Denial) -> Failure {
-        self.count_refusal();
         process_table::look_up(&mut self.peer).await;
+        let code = denial.code;
         self.agent.refuse(request, &self.peer, &self.connection.bindings, denial).await;
+        self.agent.note_refusal(&self.peer, code).await;
         Failure
     }
 
-    fn count_refusal(&mut self) {
-        self.refused += 1;
-        if self.refused == MOST_REFUSALS {
-            tracing::warn!("a connection is closed after {MOST_REFUSALS} refusals");
-            self.client.cancel();
+    /// Whether this request is refused without further ado, and without a record of its own: the client was refused too often.
+    async fn is_muted(&self) -> bool {
+        match self.agent.muting.request(self.peer.process_id(), since_boot()) {
+            Ok(None) => false,
+            Ok(Some(was_muted)) => {
+                self.agent.record_muting(was_muted).await;
+                false
+            }
+            Err(Muted) => true,
         }
     }
 

@@ -139,6 +139,10 @@ impl Signing<'_> {
     /// Waits for the person: one human interaction at a time, and one request of each process in the queue for it.
     async fn person(&self, patience: &Patience<'_>) -> Result<impl Sized, Denial> {
         let own = patience.wait(self.request.turn.person()).await?;
+        // Of those that a process has waiting here none is asked after the one that was too many.
+        if self.agent.muting.is_muted(self.request.peer.process_id(), since_boot()) {
+            return Err(Denial::plain(Code::Muted));
+        }
         Ok((own, patience.wait(self.agent.person.lock()).await?))
     }
 

@@ -52,6 +52,7 @@ fn rule_1_the_rules_of_the_domain_are_pure() {
         "policy",
         "assertion",
         "known_hosts",
+        "mute",
         "known_hosts/naming",
         "offer",
         "occasion",

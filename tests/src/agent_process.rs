@@ -22,6 +22,7 @@ pub struct AgentOptions {
     arguments: Vec<String>,
     settings: Vec<String>,
     limits: Vec<String>,
+    mute: Vec<String>,
     upstreams: Vec<PathBuf>,
     helper: Vec<PathBuf>,
     prompter: bool,
@@ -40,6 +41,7 @@ impl AgentOptions {
             arguments: Vec::new(),
             settings: Vec::new(),
             limits: Vec::new(),
+            mute: Vec::new(),
             upstreams: Vec::new(),
             helper,
             prompter: true,
@@ -76,6 +78,20 @@ impl AgentOptions {
     #[must_use]
     pub fn prompt_seconds(mut self, seconds: u64) -> Self {
         self.limits.push(format!("prompt_seconds = {seconds}"));
+        self
+    }
+
+    /// It mutes nobody: to the agent all requests of a test come from one process, however many strangers it plays.
+    #[must_use]
+    pub fn mutes_nobody(mut self) -> Self {
+        self.mute.push("refusals = 0".into());
+        self
+    }
+
+    /// For how long it mutes a process.
+    #[must_use]
+    pub fn mute_seconds(mut self, seconds: u64) -> Self {
+        self.mute.push(format!("seconds = {seconds}"));
         self
     }
 
@@ -231,10 +247,11 @@ impl AgentOptions {
         let upstream = |socket: &PathBuf| format!("[[upstream]]\nsocket = \"{}\"\n", socket.display());
         let upstreams: Vec<_> = self.upstreams.iter().map(upstream).collect();
         let config = format!(
-            "helper = \"{}\"\n{}\n[limits]\n{}\n{}",
+            "helper = \"{}\"\n{}\n[limits]\n{}\n[mute]\n{}\n{}",
             helper.display(),
             self.settings.join("\n"),
             self.limits.join("\n"),
+            self.mute.join("\n"),
             upstreams.concat()
         );
         fs::write(self.env.path("config/fido-ssh-agent/config.toml"), config).expect("the folder can be written");

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
-use agent::audit::record::{Act, Meaning, Outcome};
+use agent::audit::record::{Act, Outcome};
 use agent::denial::Code;
 use signature::Signer;
 use soft_token::Touch;
@@ -74,40 +74,6 @@ fn sixteen_messages_ahead_are_answered_and_seventeen_are_too_many() {
     assert_eq!(scene.agent.audit().wait_for_refusal().code, Code::ClientGone);
     scene.env.person().wait_until_nothing_is_shown();
     assert!(!scene.token.is_waiting());
-}
-
-/// Each leaves a record, and nobody shall fill the disk with them.
-#[test]
-fn a_connection_is_closed_after_sixty_four_refusals() {
-    let scene = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
-    let (key, mut client) = (scene.key.blob(), scene.agent.connect());
-    (0..63).for_each(|_| assert_eq!(client.sign(&key, b"opaque"), [FAILURE]));
-    assert_eq!(client.number_of_keys(), 1, "63 are not too many");
-    assert_eq!(client.sign(&key, b"opaque"), [FAILURE]);
-    assert_eq!(client.answer(), None);
-    assert_eq!(scene.agent.connect().number_of_keys(), 1, "another connection is another matter");
-
-    let outcomes = scene.agent.audit().outcomes();
-    assert_eq!(outcomes.len(), 64);
-    for (_, outcome) in outcomes {
-        let Outcome::Refused { denial, subject: Some(subject) } = outcome else { panic!("{outcome:?}") };
-        assert_eq!((denial.code, subject.meaning), (Code::OpaqueData, Meaning::Opaque));
-        assert_eq!(subject.key, scene.key.fingerprint());
-    }
-}
-
-/// Whatever was refused.
-#[test]
-fn refusals_to_manage_count_too() {
-    let scene = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
-    let mut client = scene.agent.connect();
-    assert_eq!(client.extension(SESSION_BIND, &session_bind(&host(), b"to the jump host", true)), [SUCCESS]);
-    for n in 0..32 {
-        assert_eq!(client.ask(&remove(&scene.key.blob())), [FAILURE], "the answer to request {n}");
-        assert_eq!(client.sign(&scene.key.blob(), b"opaque"), [FAILURE], "the answer to request {n}");
-    }
-    assert_eq!(client.answer(), None);
-    assert_eq!((refused_acts(&scene.agent).len(), scene.agent.audit().refusals().len()), (32, 32));
 }
 
 /// An identity of its own, which nobody has added.

@@ -161,7 +161,7 @@ fn a_client_that_goes_away_takes_its_pin_prompt_with_it() {
 fn a_process_with_many_requests_does_not_keep_the_person_from_others() {
     const MANY: usize = 40;
     let env = Env::new();
-    let agent = env.agent().start();
+    let agent = env.agent().mutes_nobody().start();
     let (theirs, mine) = (env.plain_key(), env.plain_key());
     for key in [&theirs, &mine] {
         agent.program("ssh-add").args(["-q", "-c"]).arg(key.path()).run().success();

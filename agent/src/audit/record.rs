@@ -339,6 +339,22 @@ pub enum Act {
         #[serde(flatten)]
         denial: Denial,
     },
+    /// A program was refused too often, and is refused everything for a while, without a record of each request.
+    Muted {
+        /// The program.
+        peer: Peer,
+        /// How often it was refused.
+        refusals: u32,
+        /// For how long.
+        seconds: u64,
+    },
+    /// That while is over.
+    Unmuted {
+        /// The program.
+        peer: Peer,
+        /// How many of its requests were refused meanwhile.
+        refused: u64,
+    },
     /// A connection of root was let in, as configured.
     RootConnection {
         /// The program.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::backwards::Backwards;
 use super::record::{Act, Binding, Event, Outcome, Peer, Record, RecordId, RequestId, Subject};
 use crate::denial::Denial;
+use crate::mute;
 use crate::refusal::Refusal;
 
 /// A refusal that is on record.
@@ -137,6 +138,10 @@ impl Search {
             }
             Event::Act { act: Act::Refused { request, peer, bindings, denial } } if wanted => {
                 self.found.push(recorded(denial, Asked::Other { request, peer, bindings }));
+            }
+            Event::Act { act: Act::Muted { peer, refusals, seconds } } if wanted => {
+                let asked = Asked::Other { request: mute::EVERYTHING.into(), peer, bindings: Vec::new() };
+                self.found.push(recorded(mute::denial(refusals, seconds), asked));
             }
             Event::Intent { request, intent } => {
                 let its = |open: &mut (u32, RequestId, usize)| (open.0, open.1) == (agent_pid, request);

@@ -21,7 +21,7 @@ impl Agents {
     /// Starts them, in a new place.
     pub(crate) fn start() -> Self {
         let env = Env::new();
-        let ours = env.agent().quiet().without_prompter().start();
+        let ours = env.agent().quiet().mutes_nobody().without_prompter().start();
         Self { ours, theirs: Rival::alone(&env) }
     }
 

@@ -33,7 +33,7 @@ enum Either {
 impl<'e> Target<'e> {
     /// Our agent.
     pub(crate) fn ours(env: &'e Env, keys: &'e Keys) -> Self {
-        let agent = env.agent().quiet().start();
+        let agent = env.agent().quiet().mutes_nobody().start();
         agent.ssh_add(&keys.token);
         let socket = agent.socket().to_owned();
         Self::ready(env, keys, Either::Ours(agent), socket)

@@ -151,6 +151,7 @@ fn what_is_neither_a_login_nor_a_signature_on_a_file() {
 #[test]
 fn a_website_s_key_signs_no_challenge() {
     let env = Env::new();
+    // With somebody to ask it would wait for the token.
     let agent = env.agent().without_prompter().start();
     let mut client = agent.connect();
     let application = b"example.com";

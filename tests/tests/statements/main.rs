@@ -100,7 +100,7 @@ impl Restricted {
         let env = Env::new();
         let [a, b, other] = [(); 3].map(|()| FakeHost::new());
         known_as(&env, &[("a", &a), ("b", &b), ("other", &other)]);
-        let (key, agent) = (env.plain_key(), options(env.agent()).start());
+        let (key, agent) = (env.plain_key(), options(env.agent().mutes_nobody()).start());
         restrict(&agent, &["a", "a>me@b"], &key);
         Self { agent, key, a, b, other }
     }

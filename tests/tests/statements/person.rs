@@ -20,7 +20,7 @@ fn only_yes_and_silence_agree() {
     let env = Env::new();
     let answer = env.path("answer");
     let askpass = env.script("askpass", &format!("#!/bin/sh\n. {}\n", answer.display()));
-    let agent = env.agent().variable("SSH_ASKPASS", askpass).start();
+    let agent = env.agent().mutes_nobody().variable("SSH_ASKPASS", askpass).start();
     let (key, mut client) = (asking_key(&agent), agent.connect());
     for (what, script, expected) in [
         ("yes", "echo yes", SIGN_RESPONSE),
