@@ -194,7 +194,8 @@ prompts    through askpass
     let expected = json!({
         "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
         "audit_log": agent.audit().path(), "keys": 1, "attached": 0, "prompts_reachable": true,
-        "prompts_channel": "through askpass", "prompts_trouble": null, "upstreams": [],
+        "prompts_channel": "through askpass", "prompts_trouble": null, "upstreams": [], "locked": false,
+        "lock_on_trouble": null,
     });
     assert_eq!(json, expected);
 }

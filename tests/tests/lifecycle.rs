@@ -297,9 +297,11 @@ fn an_agent_for_a_command_ends_with_it() {
     let audit = |number: u32| Audit::at(env.path(&format!("state/fido-ssh-agent/command-{number}/audit.jsonl")));
     assert_eq!(audit(2).acts().last(), Some(&Act::Stop));
 
-    let again = env.agent().program(["sh", "-c", r#"echo "socket $SSH_AUTH_SOCK"; echo "pid $SSH_AGENT_PID""#]);
-    let again = again.run().success();
-    assert_eq!(Path::new(&value(&again.stdout, "socket")), socket(1), "a place that is free is taken again");
+    let (mut again, its_agent, its_socket) = start();
+    assert_eq!(its_socket, socket(1), "a place that is free is taken again");
+    again.type_line("");
+    again.wait().code(7);
+    its_agent.ends();
     assert_eq!(audit(1).acts().iter().filter(|act| matches!(act, Act::Start { .. })).count(), 2);
 }
 
