@@ -270,7 +270,7 @@ fn what_was_planted_is_found_in_each_place() {
     agent.program("ssh-add").args(["-q", "-S", &format!("/{}", said.0)]).arg(key.path()).run().code(1);
     assert_eq!(find(&said), places(&[Messages, Record]));
     assert_eq!(agent.connect().sign(&env.plain_key().blob(), &sshsig(&in_record.0)), [FAILURE]);
-    assert_eq!(find(&in_record), places(&[Record]));
+    assert_eq!(find(&in_record), places(&[Messages, Record]));
 
     // What a prompt says is an argument of askpass.
     let mut client = agent.connect();
