@@ -11,6 +11,8 @@ pub mod log;
 pub mod reader;
 pub mod record;
 pub mod refusals;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod verify;
 
 use async_trait::async_trait;

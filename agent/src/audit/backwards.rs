@@ -95,21 +95,11 @@ impl Backwards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::Hash;
-    use crate::audit::record::{Act, Event, VERSION};
+    use crate::audit::record::{Act, Event};
+    use crate::audit::samples;
 
     fn line(sequence: u64, agent: &str) -> String {
-        let event = Event::Act { act: Act::Start { agent: agent.into() } };
-        let time = jiff::Timestamp::UNIX_EPOCH;
-        serde_json::to_string(&Record {
-            version: VERSION,
-            sequence,
-            previous: Hash::of(b""),
-            time,
-            agent_pid: 1,
-            event,
-        })
-        .unwrap()
+        samples::line(sequence, 1, Event::Act { act: Act::Start { agent: agent.into() } })
     }
 
     fn sequence(log: &str) -> Vec<u64> {

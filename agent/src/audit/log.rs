@@ -87,30 +87,15 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::audit::record::{Assertion, Evidence, Meaning, Peer, Record, Signer, Subject, Token, Verification};
-    use crate::token::protocol::Bytes;
+    use crate::audit::record::{Record, Signer};
+    use crate::audit::samples;
 
     fn intent() -> Intent {
-        Intent {
-            subject: Subject {
-                peer: Peer { pid: 1, uid: 1000, programs: vec!["ssh".into()] },
-                key: "SHA256:x".into(),
-                application: Some("ssh:".into()),
-                meaning: Meaning::Login { user: "alice".into(), host_key: None },
-                bindings: vec![],
-            },
-            evidence: Evidence { key: Bytes(vec![1]), data: Bytes(vec![2]), bindings: vec![] },
-            destination: "not proven".into(),
-            signer: Signer::Token {
-                token: Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into() },
-                user_verification: Verification::Pin,
-            },
-        }
+        samples::intent("SHA256:x", Signer::Software)
     }
 
     fn signed() -> Outcome {
-        let assertion = Assertion { flags: 5, counter: 1, user_verification: Verification::Pin };
-        Outcome::Signed { assertion: Some(assertion), signature: Bytes(vec![3]) }
+        samples::signed(false)
     }
 
     fn records(path: &Path) -> Vec<Record> {

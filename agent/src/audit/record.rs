@@ -156,9 +156,9 @@ pub struct Intent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The public key, or the certificate that was asked for, as SSH encodes it.
-    pub key: Bytes,
+    pub key: Kept,
     /// The data to be signed.
-    pub data: Bytes,
+    pub data: Kept,
     /// The connection's bindings, as the hosts have made them.
     pub bindings: Vec<BindingEvidence>,
 }
@@ -167,13 +167,39 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingEvidence {
     /// The host's public key or certificate, as SSH encodes it.
-    pub host_key: Bytes,
+    pub host_key: Kept,
     /// The session identifier.
     pub session_id: Bytes,
     /// The host's signature over it.
     pub signature: Bytes,
     /// Whether the connection was forwarded to that host.
     pub forwarding: bool,
+}
+
+/// What a client sent, as it was, or its hash where there is no room for it in a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Kept {
+    /// The bytes.
+    Whole(Bytes),
+    /// What is left of more than a record has room for.
+    Hashed {
+        /// How many there were.
+        length: u64,
+        /// Their SHA-256.
+        hash: Hash,
+    },
+}
+
+impl Kept {
+    /// The bytes, where they are kept.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Whole(bytes) => Some(&bytes.0),
+            Self::Hashed { .. } => None,
+        }
+    }
 }
 
 /// What holds a private key.

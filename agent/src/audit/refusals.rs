@@ -160,46 +160,22 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::Hash;
-    use crate::audit::record::{Evidence, Intent, Meaning, Signer, VERSION};
+    use crate::audit::record::{Intent, Signer};
+    use crate::audit::samples::{self, subject};
     use crate::denial::Code;
-    use crate::token::protocol::Bytes;
-
-    fn subject(key: &str) -> Subject {
-        Subject {
-            peer: Peer { pid: 7, uid: 1000, programs: vec!["ssh".into()] },
-            key: key.into(),
-            application: None,
-            meaning: Meaning::Opaque,
-            bindings: vec![],
-        }
-    }
 
     fn refused(subject: Option<Subject>, code: Code) -> Outcome {
         Outcome::Refused { denial: Denial::plain(code), subject }
     }
 
     fn intent(key: &str) -> Intent {
-        let evidence = Evidence { key: Bytes(vec![]), data: Bytes(vec![]), bindings: vec![] };
-        Intent { subject: subject(key), evidence, destination: "there".into(), signer: Signer::Software }
+        samples::intent(key, Signer::Software)
     }
 
     fn log(events: Vec<(u32, Event)>) -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let line = |(sequence, (agent_pid, event))| {
-            let time = jiff::Timestamp::UNIX_EPOCH;
-            serde_json::to_string(&Record {
-                version: VERSION,
-                sequence,
-                previous: Hash::of(b""),
-                time,
-                agent_pid,
-                event,
-            })
-            .unwrap()
-                + "\n"
-        };
+        let line = |(sequence, (agent_pid, event))| samples::line(sequence, agent_pid, event) + "\n";
         std::fs::write(&path, (1..).zip(events).map(line).collect::<String>()).unwrap();
         (dir, path)
     }

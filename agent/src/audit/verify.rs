@@ -31,8 +31,10 @@ pub struct Report {
     pub first: u64,
     /// Its end.
     pub head: Head,
-    /// How many signatures it has, each of which was checked.
+    /// How many signatures it has.
     pub signatures: u64,
+    /// How many of them could not be checked, since what was signed is too long to be kept. All others were.
+    pub unchecked: u64,
     /// Of how many logins the host is proven, too.
     pub hosts_proven: u64,
     /// How many heads that were kept elsewhere it agrees with.
@@ -233,10 +235,11 @@ impl Verifier {
         }
     }
 
-    fn signature(&mut self, checked: Result<evidence::Proof, &'static str>, line: &Line) {
+    fn signature(&mut self, checked: Result<Option<evidence::Proof>, &'static str>, line: &Line) {
         self.report.signatures += 1;
         match checked {
-            Ok(proof) => self.report.hosts_proven += u64::from(proof.host),
+            Ok(None) => self.report.unchecked += 1,
+            Ok(Some(proof)) => self.report.hosts_proven += u64::from(proof.host),
             Err(what) => self.find(Kind::Tampered, line, format!("the signature {what}")),
         }
     }

@@ -117,7 +117,8 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::audit::record::{Act, Event, Meaning, Peer};
+    use crate::audit::record::{Act, Event};
+    use crate::audit::samples::{self, evidence};
 
     /// What was written, each write with its records; or a disk that is full.
     #[derive(Default)]
@@ -163,32 +164,19 @@ mod tests {
     const REQUEST: RequestId = RequestId(7);
 
     fn subject() -> Subject {
-        Subject {
-            peer: Peer { pid: 1, uid: 1000, programs: vec![] },
-            key: "SHA256:x".into(),
-            application: None,
-            meaning: Meaning::Opaque,
-            bindings: vec![],
-        }
-    }
-
-    fn evidence() -> Evidence {
-        Evidence { key: Bytes(vec![1]), data: Bytes(vec![2]), bindings: vec![] }
+        samples::subject("SHA256:x")
     }
 
     fn signature() -> Vec<u8> {
-        vec![0; 64]
+        vec![3; 64]
     }
 
     fn intent_by(signer: Signer) -> Event {
-        {
-            let intent = Intent { subject: subject(), evidence: evidence(), destination: "host".into(), signer };
-            Event::Intent { request: REQUEST, intent }
-        }
+        Event::Intent { request: REQUEST, intent: samples::intent("SHA256:x", signer) }
     }
 
     fn signed() -> Event {
-        Event::Outcome { request: REQUEST, outcome: Outcome::Signed { assertion: None, signature: Bytes(signature()) } }
+        Event::Outcome { request: REQUEST, outcome: samples::signed(false) }
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -199,7 +187,7 @@ mod tests {
     fn a_software_key_has_both_records_by_one_write() {
         let disk = Disk::default();
         let trail = Trail::begin(&disk, REQUEST, subject(), evidence());
-        let released = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
+        let released = run(trail.end(Ok(Signed::by_software("there".into(), signature()))));
         assert_eq!(released, Ok(signature()));
         assert_eq!(*disk.writes.lock().unwrap(), [[intent_by(Signer::Software), signed()]]);
     }
@@ -209,7 +197,7 @@ mod tests {
         let disk = Disk::default();
         let mut trail = Trail::begin(&disk, REQUEST, subject(), evidence());
         let upstream = Signer::Upstream { socket: "/run/other".into() };
-        let intended = run(trail.intent("host".into(), upstream.clone())).unwrap_or_else(|denial| panic!("{denial}"));
+        let intended = run(trail.intent("there".into(), upstream.clone())).unwrap_or_else(|denial| panic!("{denial}"));
         assert_eq!(*disk.writes.lock().unwrap(), [[intent_by(upstream)]]);
         assert_eq!(run(trail.end(Ok(Signed::by_upstream(intended, signature())))), Ok(signature()));
         assert_eq!(disk.writes.lock().unwrap()[1..], [[signed()]]);
@@ -219,7 +207,7 @@ mod tests {
     fn without_its_records_a_signature_stays_here() {
         let disk = Disk { full: true, ..Disk::default() };
         let trail = Trail::begin(&disk, REQUEST, subject(), evidence());
-        let refused = run(trail.end(Ok(Signed::by_software("host".into(), signature()))));
+        let refused = run(trail.end(Ok(Signed::by_software("there".into(), signature()))));
         let refused = refused.unwrap_err();
         assert_eq!((refused.denial.code, refused.id), (Code::AuditUnwritable, None));
     }

@@ -54,12 +54,20 @@ fn anchors(path: &Path) -> Result<Vec<Head>, Problem> {
     Ok(heads)
 }
 
+fn signatures(Report { signatures, unchecked, hosts_proven, .. }: &Report) -> String {
+    let checked = match unchecked {
+        0 => "all checked".into(),
+        _ => format!("{unchecked} not checked, since what they sign was too long to be kept, the others checked"),
+    };
+    format!("{signatures}, {checked}; of {hosts_proven} the host is proven")
+}
+
 fn describe(report: &Report) -> String {
     let Head { sequence, hash } = report.head;
     let mut rows = vec![
         ("records", format!("{} to {sequence}, in {} files", report.first, report.segments)),
         ("head", format!("{sequence} {hash}")),
-        ("signatures", format!("{}, all checked; of {} the host is proven", report.signatures, report.hosts_proven)),
+        ("signatures", signatures(report)),
         ("anchors", format!("{} agree", report.anchored)),
     ];
     if report.first > 1 {

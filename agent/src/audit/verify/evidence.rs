@@ -1,6 +1,6 @@
 //! Whether a signature is what its records say, by the public key alone.
 
-use super::super::record::{Assertion, BindingEvidence, Evidence, Intent, Meaning};
+use super::super::record::{Assertion, BindingEvidence, Evidence, Intent};
 use crate::certificate::plain_public_key;
 use crate::identity::{application, fingerprint};
 use crate::occasion;
@@ -17,17 +17,25 @@ pub(super) struct Proof {
     pub(super) host: bool,
 }
 
-/// Holds a signature against its records. The error is a clause: "the signature …".
-pub(super) fn check(intent: &Intent, assertion: Option<Assertion>, signature: &[u8]) -> Result<Proof, &'static str> {
-    let Evidence { key: blob, data, bindings } = &intent.evidence;
-    let key = plain_public_key(&blob.0).ok_or("is of no key that can be read")?;
+/// Holds a signature against its records; None where they have no room for what was signed. The error is a clause: "the
+/// signature …".
+pub(super) fn check(
+    intent: &Intent,
+    assertion: Option<Assertion>,
+    signature: &[u8],
+) -> Result<Option<Proof>, &'static str> {
+    let Evidence { key, data, bindings } = &intent.evidence;
+    let (Some(blob), Some(data)) = (key.bytes(), data.bytes()) else {
+        return Ok(None);
+    };
+    let key = plain_public_key(blob).ok_or("is of no key that can be read")?;
     if fingerprint(&key) != intent.subject.key {
         return Err("is of another key than the record says");
     }
-    if !verifies(&key, &data.0, signature) {
+    if !verifies(&key, data, signature) {
         return Err("does not verify");
     }
-    let payload = Payload::parse(&data.0, &blob.0);
+    let payload = Payload::parse(data, blob);
     if occasion::meaning(&payload) != intent.subject.meaning {
         return Err("is over something else than the record says");
     }
@@ -37,13 +45,11 @@ pub(super) fn check(intent: &Intent, assertion: Option<Assertion>, signature: &[
         (_, None) => {}
         _ => return Err("says something else of the token than the record"),
     }
-    let host = match (&payload, &intent.subject.meaning) {
-        (Payload::Userauth(login), Meaning::Login { .. }) => {
-            login.host_key.is_some() || bindings.iter().any(|binding| proves(binding, login))
-        }
+    let host = match &payload {
+        Payload::Userauth(login) => login.host_key.is_some() || bindings.iter().any(|binding| proves(binding, login)),
         _ => false,
     };
-    Ok(Proof { host })
+    Ok(Some(Proof { host }))
 }
 
 /// Flags and counter of a FIDO key's signature.
@@ -55,7 +61,7 @@ fn says(signature: &[u8]) -> Option<(u8, u32)> {
 
 /// Whether a host has signed the identifier of the session that the login is for.
 fn proves(binding: &BindingEvidence, login: &Userauth) -> bool {
-    let key = plain_public_key(&binding.host_key.0);
+    let key = binding.host_key.bytes().and_then(plain_public_key);
     binding.session_id.0 == login.session_id
         && key.is_some_and(|key| verifies(&key, &binding.session_id.0, &binding.signature.0))
 }

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::AuditLog;
 use crate::audit::log::FileLog;
+use crate::audit::record::{Kept, RequestId, Signer};
+use crate::audit::samples;
 
 /// A log of some records in one file, and its folder.
 fn log(records: usize) -> (TempDir, PathBuf) {
@@ -99,6 +101,19 @@ fn each_class_of_change_is_found_with_or_without_an_anchor() {
         write(&path, &text);
         assert_eq!(judged(&path, anchor), expected, "{what}");
     }
+}
+
+#[test]
+fn a_signature_over_more_than_a_record_holds_is_counted_as_unchecked() {
+    let (_folder, path) = log(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut intent = samples::intent("SHA256:x", Signer::Software);
+    intent.evidence.data = Kept::Hashed { length: 300_000, hash: Hash::of(b"data") };
+    let log = FileLog::open(&path).unwrap();
+    runtime.block_on(log.intent_and_outcome(RequestId(1), intent, samples::signed(false))).unwrap();
+    drop(log);
+    let report = verify(&path, vec![]).unwrap();
+    assert_eq!((report.signatures, report.unchecked, report.findings), (1, 1, vec![]));
 }
 
 #[test]
