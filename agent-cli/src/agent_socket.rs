@@ -7,7 +7,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use agent::config::socket_in_environment;
+use agent::environment::socket_in_environment;
 use ssh_encoding::{Decode, Encode};
 
 use crate::control::find;

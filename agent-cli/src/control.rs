@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use agent::config::{Paths, socket_in_environment};
 use agent::control::{Event, MAX_LINE, Request, VERSION};
+use agent::environment::socket_in_environment;
+use agent::paths::Paths;
 use zeroize::Zeroizing;
 
 use crate::problem::Problem;

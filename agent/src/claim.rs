@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::config::{COMMAND, DEFAULT, Paths};
+use crate::paths::{COMMAND, DEFAULT, Paths};
 
 /// The most agents of one kind that are told apart by number; beyond that something starts them without an end.
 const MOST: u32 = 1000;

@@ -1,15 +1,10 @@
-//! Configuration, and where things are. The one place that reads the environment, beside the prompts.
-#![allow(clippy::disallowed_methods, reason = "configuration may read the environment: the architecture's rule 5")]
+//! The configuration file.
 
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use directories::BaseDirs;
-use listenfd::ListenFd;
 use serde::Deserialize;
-use ssh_key::sha2::{Digest, Sha256};
 
 use crate::audit::record::LeaveReason;
 use crate::identity::parse_fingerprint;
@@ -17,22 +12,6 @@ use crate::limits::Limits;
 use crate::mute;
 use crate::offer::HostRule;
 use crate::policy::{self, Rule, VerificationMode};
-
-/// The name of the product's folders.
-const NAME: &str = "fido-ssh-agent";
-
-/// The agent that is started without `-a`. The ones beside it have a number after this.
-pub(crate) const DEFAULT: &str = "default";
-
-/// An agent that is started for one command, and has a number after this.
-pub(crate) const COMMAND: &str = "command";
-
-/// The name of a socket in an agent's own folder.
-const SOCKET: &str = "agent.sock";
-
-/// The variables by which a socket is handed over (sd_listen_fds(3)). They are the agent's alone, and for no program that it
-/// starts.
-pub const HANDED_OVER: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// The file `config.toml`. Unknown settings are refused.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -246,178 +225,6 @@ impl Config {
     }
 }
 
-/// Where things are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths {
-    /// The agent's socket, what SSH_AUTH_SOCK names.
-    pub socket: PathBuf,
-    /// The control socket.
-    pub control: PathBuf,
-    /// State that all agents of this user share: the list of kept keys.
-    pub state: PathBuf,
-    /// State of this agent alone: its audit log and its lock.
-    pub instance_state: PathBuf,
-    /// The configuration file.
-    pub config: PathBuf,
-    /// The home directory.
-    pub home: PathBuf,
-}
-
-impl Paths {
-    /// The paths of the agent at `socket`, or of the default one.
-    ///
-    /// # Errors
-    /// Without a home directory.
-    pub fn find(socket: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(socket) = socket else {
-            return Self::named(DEFAULT);
-        };
-        let socket = std::path::absolute(socket)?;
-        let own = Self::named(DEFAULT)?;
-        match own.name_beside(&socket) {
-            Some(name) => Self::named(name),
-            None => Ok(Self { socket: socket.clone(), ..Self::named(&instance_name(&socket))? }),
-        }
-    }
-
-    /// The paths of the agent with this name, in its own folder.
-    ///
-    /// # Errors
-    /// Without a home directory.
-    pub fn named(name: &str) -> anyhow::Result<Self> {
-        let base = BaseDirs::new().context("there is no home directory: set HOME")?;
-        let state = base.state_dir().unwrap_or_else(|| base.data_local_dir()).join(NAME);
-        let runtime = base.runtime_dir().map_or_else(|| state.join("run"), |runtime| runtime.join(NAME));
-        let runtime = runtime.join(name);
-        Ok(Self {
-            socket: runtime.join(SOCKET),
-            control: runtime.join("control.sock"),
-            instance_state: state.join(name),
-            config: base.config_dir().join(NAME).join("config.toml"),
-            home: base.home_dir().to_owned(),
-            state,
-        })
-    }
-
-    /// The name of the agent whose socket this is, if it is where agents have theirs by themselves.
-    fn name_beside<'a>(&self, socket: &'a Path) -> Option<&'a str> {
-        let folder = socket.parent().filter(|_| socket.file_name().is_some_and(|name| name == SOCKET))?;
-        let runtime = self.control.parent()?.parent()?;
-        let name = folder.file_name()?.to_str().filter(|_| folder.parent() == Some(runtime))?;
-        let numbered = [DEFAULT, COMMAND].iter().any(|kind| name.strip_prefix(kind).is_some_and(is_number));
-        (name == DEFAULT || numbered).then_some(name)
-    }
-
-    /// The audit log.
-    #[must_use]
-    pub fn audit_log(&self) -> PathBuf {
-        self.instance_state.join("audit.jsonl")
-    }
-
-    /// Where a background agent writes its messages.
-    #[must_use]
-    pub fn messages(&self) -> PathBuf {
-        self.instance_state.join("agent.log")
-    }
-}
-
-/// An agent started with `-a` is named by its socket, so that `agent-cli` finds it by SSH_AUTH_SOCK.
-fn instance_name(socket: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let hash = Sha256::digest(socket.as_os_str().as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether this is what follows an agent's kind in its name: `-2`.
-fn is_number(text: &str) -> bool {
-    text.strip_prefix('-').is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// The socket that whoever started us has made for us, with LISTEN_PID and LISTEN_FDS. Those meant for another process are
-/// passed over, as sd_listen_fds(3) has it.
-///
-/// # Errors
-/// When it is not one socket, listening, in the file system.
-pub fn handed_over_socket() -> anyhow::Result<Option<UnixListener>> {
-    let is_set = |name| std::env::var_os(name).is_some();
-    let for_us = is_set("LISTEN_PID") && is_set("LISTEN_FDS");
-    let mut sockets = ListenFd::from_env();
-    match sockets.len() {
-        _ if !for_us => return Ok(None),
-        0 => {
-            tracing::warn!("LISTEN_PID names another process, so no socket is taken from LISTEN_FDS");
-            return Ok(None);
-        }
-        1 => {}
-        more => bail!("LISTEN_FDS hands over {more} sockets, and an agent has one: give it one ListenStream="),
-    }
-    let socket = sockets.take_unix_listener(0).context("LISTEN_FDS")?;
-    let listening = |socket: &UnixListener| rustix::net::sockopt::socket_acceptconn(socket);
-    if let Some(socket) = &socket
-        && !listening(socket).context("LISTEN_FDS")?
-    {
-        bail!("the socket in LISTEN_FDS is a connection, not one that connections come to: set Accept=no");
-    }
-    Ok(socket)
-}
-
-/// The socket in SSH_AUTH_SOCK.
-#[must_use]
-pub fn socket_in_environment() -> Option<PathBuf> {
-    std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-/// The agent's process id in SSH_AGENT_PID.
-#[must_use]
-pub fn agent_in_environment() -> Option<String> {
-    std::env::var("SSH_AGENT_PID").ok().filter(|pid| !pid.is_empty())
-}
-
-/// Whether $SHELL is a C shell, for which commands are written otherwise.
-#[must_use]
-pub fn shell_is_csh() -> bool {
-    std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"))
-}
-
-/// The helper to use: the configured one, or the one installed with the agent. It is refused when others could change
-/// it, since it is given PINs.
-///
-/// # Errors
-/// When it is not there, or it or its folder can be written by others.
-pub fn helper_program(config: &Config) -> anyhow::Result<PathBuf> {
-    let program = match &config.helper {
-        Some(program) => program.clone(),
-        None => installed_helper().context("the agent can't find its own program")?,
-    };
-    nobody_else_can_change(&program).context("the token helper can't be used")
-}
-
-/// The program by its own path, where neither it nor its folder can be written by others.
-///
-/// # Errors
-/// When it is not there, or others could change it.
-pub(crate) fn nobody_else_can_change(program: &Path) -> anyhow::Result<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let program = std::fs::canonicalize(program).with_context(|| program.display().to_string())?;
-    let us = rustix::process::geteuid().as_raw();
-    for path in [Some(program.as_path()), program.parent()].into_iter().flatten() {
-        let found = std::fs::metadata(path).with_context(|| path.display().to_string())?;
-        if (found.uid() != us && found.uid() != 0) || found.mode() & 0o022 != 0 {
-            bail!("{} could be changed by others: check owner and mode of {}", program.display(), path.display());
-        }
-    }
-    Ok(program)
-}
-
-/// Beside the agent, as cargo builds it, or in libexec, as packages install it.
-fn installed_helper() -> std::io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let beside = own.with_file_name("sk-helper");
-    let libexec = Path::new("libexec").join(NAME).join("sk-helper");
-    let installed = own.parent().and_then(Path::parent).map(|prefix| prefix.join(libexec));
-    Ok(installed.filter(|path| !beside.exists() && path.exists()).unwrap_or(beside))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,24 +288,5 @@ mod tests {
         assert_eq!(sockets("~/.other/agent"), Some(vec!["/home/me/.other/agent".into()]));
         assert_eq!(sockets("other"), None);
         assert_eq!(sockets("~other/agent"), None);
-    }
-
-    #[test]
-    fn an_agent_is_named_by_its_socket() {
-        let default = Paths::find(None).unwrap();
-        assert_eq!(Paths::find(Some(&default.socket)).unwrap(), default);
-        let other = Paths::find(Some(Path::new("/tmp/other.sock"))).unwrap();
-        assert_ne!(other.control, default.control);
-        assert_ne!(other.audit_log(), default.audit_log());
-        assert_eq!(other.state, default.state);
-        for name in ["default-2", "command-1"] {
-            let named = Paths::named(name).unwrap();
-            assert_eq!(Paths::find(Some(&named.socket)).unwrap(), named);
-            assert_eq!(named.control.parent(), named.socket.parent());
-        }
-        for name in ["run", "default-", "command", "command-x", "default-2x"] {
-            let hashed = Paths::find(Some(&Paths::named(name).unwrap().socket)).unwrap();
-            assert_ne!(hashed.control.parent(), hashed.socket.parent(), "{name}");
-        }
     }
 }

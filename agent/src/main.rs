@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::claim::{Claim, Place};
-use agent::config::{self, Config, Paths, UpstreamConfig};
+use agent::config::{Config, UpstreamConfig};
+use agent::environment;
 use agent::instance::{Instance, Options};
+use agent::paths::Paths;
 use agent::{hardening, logging, socket};
 use anyhow::Context;
 use clap::Parser;
@@ -72,7 +74,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// Serves until a signal comes. What is printed tells where, unless whoever handed the socket over knows that.
 fn foreground(arguments: &Arguments, shell: Shell) -> anyhow::Result<()> {
     prepare(if arguments.debug { "debug" } else { "info" })?;
-    let handed_over = config::handed_over_socket()?.filter(|_| arguments.address.is_none());
+    let handed_over = environment::handed_over_socket()?.filter(|_| arguments.address.is_none());
     let tell = handed_over.is_none();
     serve(arguments, handed_over, |paths| {
         if tell {
@@ -121,7 +123,7 @@ fn serve(
 }
 
 fn kill(shell: Shell) -> anyhow::Result<()> {
-    let text = config::agent_in_environment().context("SSH_AGENT_PID is not set, so there is no agent to end")?;
+    let text = environment::agent_in_environment().context("SSH_AGENT_PID is not set, so there is no agent to end")?;
     // 1 is the system's, and negative numbers are groups of processes.
     let pid = text.parse().ok().filter(|pid| *pid > 1).and_then(Pid::from_raw);
     let pid = pid.with_context(|| format!("SSH_AGENT_PID is \"{text}\", which is no process id"))?;

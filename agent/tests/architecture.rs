@@ -82,7 +82,7 @@ fn rule_4_one_user_of_the_token_library() {
 
 #[test]
 fn rule_5_one_place_for_the_environment_and_few_for_processes() {
-    only(&["config.rs", "prompt/environment.rs"], &["env::var"]);
+    only(&["environment.rs", "prompt/environment.rs"], &["env::var"]);
     let starters = ["token/helper.rs", "prompt/askpass.rs", "prompt/pinentry/process.rs", "command_line/background.rs"];
     only(&starters, &["process::Command", "Command::new("]);
 }

@@ -6,7 +6,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::config;
+use agent::environment;
 
 use crate::control::find;
 use crate::problem::Problem;
@@ -33,7 +33,7 @@ enum Command {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     let log = match &options.log {
         Some(log) => log.clone(),
-        None => find(config::socket_in_environment().as_deref())?.audit_log(),
+        None => find(environment::socket_in_environment().as_deref())?.audit_log(),
     };
     match &options.command {
         Command::Verify(options) => verify::run(options, &log),

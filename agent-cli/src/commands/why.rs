@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use agent::audit::record::RecordId;
 use agent::audit::refusals::{self, Asked, Recorded};
-use agent::config::socket_in_environment;
+use agent::environment::socket_in_environment;
 use serde::Serialize;
 
 use crate::control::find;

@@ -10,7 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use agent::config::{HANDED_OVER, Paths};
+use agent::environment::HANDED_OVER;
+use agent::paths::Paths;
 use anyhow::{Context, bail};
 
 use super::Arguments;

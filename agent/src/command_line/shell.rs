@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use agent::config;
+use agent::environment;
 
 use super::Arguments;
 
@@ -18,7 +18,7 @@ pub(crate) enum Shell {
 impl Shell {
     /// The one that is asked for, or the user's.
     pub(crate) fn of(arguments: &Arguments) -> Self {
-        let c_shell = arguments.c_shell || !arguments.bourne_shell && config::shell_is_csh();
+        let c_shell = arguments.c_shell || !arguments.bourne_shell && environment::shell_is_csh();
         if c_shell { Self::C } else { Self::Bourne }
     }
 

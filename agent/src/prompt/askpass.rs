@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::environment::{self, Environment};
 use super::{Prompt, PromptError};
-use crate::config::HANDED_OVER;
+use crate::environment::HANDED_OVER;
 
 /// The longest answer, in bytes (readpass.c).
 const LONGEST_ANSWER: usize = 1023;

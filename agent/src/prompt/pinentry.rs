@@ -44,12 +44,12 @@ pub(super) struct Pinentry {
 pub(super) fn find(configured: Option<&Path>) -> Result<PathBuf, String> {
     match configured {
         Some(program) => {
-            let usable = crate::config::nobody_else_can_change(program);
+            let usable = crate::programs::nobody_else_can_change(program);
             usable.map_err(|error| format!("the pinentry can't be used: {error:#}"))
         }
         None => KNOWN_PLACES
             .into_iter()
-            .find_map(|place| crate::config::nobody_else_can_change(Path::new(place)).ok())
+            .find_map(|place| crate::programs::nobody_else_can_change(Path::new(place)).ok())
             .ok_or_else(|| "no pinentry is installed".into()),
     }
 }
