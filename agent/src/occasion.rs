@@ -3,7 +3,6 @@
 mod lines;
 mod surroundings;
 
-use ssh_encoding::Decode;
 use ssh_key::public::KeyData;
 
 use crate::audit::chain::Hash;
@@ -88,17 +87,16 @@ pub fn describe_device(device: &Device) -> String {
     }
 }
 
-/// The fingerprint of a host key blob; of a host certificate, that of the certificate's bytes.
+/// The fingerprint of a host's key, as ssh-keygen prints it: of a certificate, that of the key in it. Of what can't be read,
+/// the hash of its bytes.
 fn host_fingerprint(blob: &[u8]) -> String {
-    match KeyData::decode(&mut &*blob) {
-        Ok(key) => identity::fingerprint(&key),
-        Err(_) => {
-            use base64::Engine as _;
-            use ssh_key::sha2::{Digest, Sha256};
-            let hash = base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(blob));
-            format!("SHA256:{hash} (certificate)")
-        }
-    }
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use ssh_key::sha2::{Digest, Sha256};
+    plain_public_key(blob).map_or_else(
+        || format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob))),
+        |key| identity::fingerprint(&key),
+    )
 }
 
 /// Who asks for what, for the audit log.
@@ -208,5 +206,15 @@ mod tests {
         assert_eq!(hashed.data, record::Kept::Hashed { length: 300 * 1024, hash: Hash::of(&long) });
         // A client that gives a long certificate leaves none to what it signs.
         assert_eq!(evidence(&long, b"data", &SessionBindings::default()).key.bytes(), None);
+    }
+
+    #[test]
+    fn a_host_has_the_fingerprint_of_its_key_with_a_certificate_too() {
+        let certificate = crate::made_by_openssh::certificate("host");
+        let plain = identity::key_blob(&plain_public_key(&certificate).unwrap());
+        assert_ne!(certificate, plain);
+        assert_eq!(host_fingerprint(&certificate), host_fingerprint(&plain));
+        let cut = &plain[..plain.len() - 1];
+        assert!(host_fingerprint(cut).starts_with("SHA256:") && host_fingerprint(cut) != host_fingerprint(&plain));
     }
 }

@@ -5,6 +5,7 @@
 //! be bigger is text in the record's own type.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The first integer that not every reader of JSON can tell from its neighbour (RFC 7493 § 2.2).
@@ -33,11 +34,11 @@ pub fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, CanonicalError> {
     Ok(serde_json::to_vec(&value)?)
 }
 
-/// Whether this text is what [`to_vec`] makes of what it says.
+/// What this text says, where it is what [`to_vec`] makes of that: with no member more or less, and none in other words.
 #[must_use]
-pub fn is_canonical(text: &[u8]) -> bool {
-    let parsed: Result<Value, _> = serde_json::from_slice(text);
-    parsed.is_ok_and(|value| to_vec(&value).is_ok_and(|again| again == text))
+pub fn read<T: Serialize + DeserializeOwned>(text: &[u8]) -> Option<T> {
+    let value = serde_json::from_slice(text).ok()?;
+    to_vec(&value).is_ok_and(|again| again == text).then_some(value)
 }
 
 fn check(value: &Value) -> Result<(), CanonicalError> {
@@ -57,6 +58,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::audit::chain::{Hash, Head};
 
     #[test]
     fn the_text_is_that_of_rfc_8785() {
@@ -93,7 +95,17 @@ mod tests {
             (r#"{"a":1}x"#, false),
             ("", false),
         ] {
-            assert_eq!(is_canonical(text.as_bytes()), canonical, "{text}");
+            assert_eq!(read::<Value>(text.as_bytes()).is_some(), canonical, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_that_its_type_does_not_say() {
+        let head = Head { sequence: 7, hash: Hash::of(b"x") };
+        let text = String::from_utf8(to_vec(&head).unwrap()).unwrap();
+        assert_eq!(read(text.as_bytes()), Some(head));
+        for other in [text.replace("}", ",\"z\":1}"), text.replace("{", "{\"a\":null,"), text.replace("7", "7.0")] {
+            assert_eq!(read::<Head>(other.as_bytes()), None, "{other}");
         }
     }
 }

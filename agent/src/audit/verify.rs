@@ -135,9 +135,8 @@ impl Verifier {
             self.segment_ended();
             self.segment.clone_from(&line.segment);
         }
-        let record = serde_json::from_slice::<Record>(&line.text).ok();
-        let Some(record) = record.filter(|record| record.version == VERSION && canonical::is_canonical(&line.text))
-        else {
+        let record = canonical::read::<Record>(&line.text);
+        let Some(record) = record.filter(|record| record.version == VERSION) else {
             self.garbage(line);
             return;
         };
