@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::audit::anchor::{Anchor, Keeper};
 use crate::audit::record::LeaveReason;
 use crate::identity::parse_fingerprint;
 use crate::limits::Limits;
@@ -44,6 +45,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Programs that are refused too often.
     pub mute: MuteConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Other agents whose keys are offered after ours, in this order.
     pub upstream: Vec<UpstreamConfig>,
 }
@@ -121,6 +124,30 @@ pub struct MuteConfig {
     pub seconds: Option<u64>,
 }
 
+/// The table `[audit]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Who keeps the heads of the chain: journald or syslog; nobody by default.
+    pub anchor: Option<Keeper>,
+    /// Each how many records a head is handed over; 1 when absent.
+    pub anchor_every: Option<u64>,
+    /// The socket of who keeps them, where it is not the system's.
+    pub anchor_socket: Option<PathBuf>,
+}
+
+impl AuditConfig {
+    /// Where the heads of this instance's log go, if anywhere.
+    #[must_use]
+    pub fn anchor(&self, instance: &str) -> Option<Anchor> {
+        let anchor = Anchor::new(self.anchor?, self.anchor_every.unwrap_or(1), instance);
+        Some(match &self.anchor_socket {
+            Some(socket) => anchor.at(socket),
+            None => anchor,
+        })
+    }
+}
+
 impl MuteConfig {
     /// When programs are muted.
     #[must_use]
@@ -169,6 +196,16 @@ impl Config {
         let pinentry = config.prompts.pinentry.as_ref();
         if let Some(pinentry) = pinentry.filter(|pinentry| !pinentry.is_absolute()) {
             bail!("{}: prompts.pinentry = {pinentry:?}: write the program's whole path", path.display());
+        }
+        let AuditConfig { anchor, anchor_every, anchor_socket } = &config.audit;
+        if *anchor_every == Some(0) {
+            bail!("{}: audit.anchor_every has to be at least 1", path.display());
+        }
+        if let Some(socket) = anchor_socket.as_ref().filter(|socket| !socket.is_absolute()) {
+            bail!("{}: audit.anchor_socket = {socket:?}: write the socket's whole path", path.display());
+        }
+        if anchor.is_none() && (anchor_every.is_some() || anchor_socket.is_some()) {
+            bail!("{}: audit.anchor has to say who keeps the heads, journald or syslog", path.display());
         }
         // One that is no fingerprint would restrict no key, and nobody would know.
         if let Some(key) = config.keys.iter().find(|key| parse_fingerprint(&key.fingerprint).is_none()) {
@@ -263,6 +300,12 @@ mod tests {
             ("user_verification = \"pin_and_built_in\"\n", false),
             ("user_verification = \"none\"\n", false),
             ("lock_on = [\"suspend\", \"screen-lock\"]\n", true),
+            ("[audit]\nanchor = \"journald\"\n", true),
+            ("[audit]\nanchor = \"syslog\"\nanchor_every = 10\nanchor_socket = \"/run/log\"\n", true),
+            ("[audit]\nanchor = \"rsyslog\"\n", false),
+            ("[audit]\nanchor = \"syslog\"\nanchor_every = 0\n", false),
+            ("[audit]\nanchor = \"syslog\"\nanchor_socket = \"log\"\n", false),
+            ("[audit]\nanchor_every = 10\n", false),
             ("lock_on = []\n", true),
             ("lock_on = [\"sleep\"]\n", false),
             ("lock_on = \"suspend\"\n", false),

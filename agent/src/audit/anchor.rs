@@ -1,11 +1,13 @@
 //! Heads of the chain that are kept elsewhere: by journald or syslog, which send them on to where this account can't reach.
 
+use std::io::BufRead;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::chain::Head;
+use super::chain::{Hash, Head};
 
 /// Where systemd takes messages with fields (systemd.journal-fields(7), "Native Journal Protocol").
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -18,6 +20,9 @@ const SD_ID: &str = "fido-ssh-agent@32473";
 
 /// LOG_AUTHPRIV and LOG_NOTICE (RFC 5424 § 6.2.1).
 const PRIORITY: u8 = 10 * 8 + 5;
+
+/// How long the end of the agent waits for a keeper that does not read.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Who keeps the heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -37,7 +42,9 @@ pub struct Anchor {
     instance: String,
     host: String,
     every: u64,
+    /// The number of the last record of which a head was sent.
     sent: u64,
+    last: Head,
     failing: bool,
 }
 
@@ -57,6 +64,7 @@ impl Anchor {
             host,
             every: every.max(1),
             sent: 0,
+            last: Head::default(),
             failing: false,
         }
     }
@@ -71,10 +79,21 @@ impl Anchor {
     /// Sends the head where it is time to. What can't be sent is said once, and keeps nobody waiting: the next head tells
     /// of this record too.
     pub fn note(&mut self, head: Head) {
-        if head.sequence < self.sent.saturating_add(self.every) {
-            return;
+        self.last = head;
+        if head.sequence >= self.sent.saturating_add(self.every) {
+            self.hand_over(head, None);
         }
-        let result = self.send(head);
+    }
+
+    /// Sends the last head, unless it was sent. Nobody is held up by this any more, so it may wait a little.
+    pub fn end(&mut self) {
+        if self.last.sequence > self.sent {
+            self.hand_over(self.last, Some(FAREWELL));
+        }
+    }
+
+    fn hand_over(&mut self, head: Head, patience: Option<Duration>) {
+        let result = self.send(head, patience);
         match &result {
             Ok(()) => self.sent = head.sequence,
             Err(error) if !self.failing => {
@@ -85,10 +104,11 @@ impl Anchor {
         self.failing = result.is_err();
     }
 
-    fn send(&self, head: Head) -> std::io::Result<()> {
+    /// A keeper that does not read must not hold up a login, so that by itself this does not wait.
+    fn send(&self, head: Head, patience: Option<Duration>) -> std::io::Result<()> {
         let socket = UnixDatagram::unbound()?;
-        // A keeper that does not read must not hold up a login.
-        socket.set_nonblocking(true)?;
+        socket.set_nonblocking(patience.is_none())?;
+        socket.set_write_timeout(patience)?;
         socket.send_to(self.message(head).as_bytes(), &self.socket).map(|_| ())
     }
 
@@ -114,18 +134,39 @@ impl Anchor {
 /// The words that every message has before its head.
 const WORDS: &str = "audit head ";
 
-/// The head that a line names: behind the words above, as every keeper stores them, or alone.
+/// The heads that a file of a keeper names. Its other lines are passed over: a log of syslog holds others too.
+///
+/// # Errors
+/// When it can't be read.
+pub fn heads(file: impl BufRead) -> std::io::Result<Vec<Head>> {
+    let mut heads = Vec::new();
+    for line in file.split(b'\n') {
+        heads.extend(read(&line?));
+    }
+    Ok(heads)
+}
+
+/// The head that a line names, at its end and behind the words above, or alone. A record that was sent on names its own.
 #[must_use]
-pub fn read(line: &str) -> Option<Head> {
-    let (_, head) = line.split_once(WORDS).unwrap_or(("", line));
-    let mut words = head.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    Some(Head { sequence: words.next()?.parse().ok()?, hash: words.next()?.parse().ok()? })
+pub fn read(line: &[u8]) -> Option<Head> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        sequence: u64,
+    }
+    if line.starts_with(b"{") {
+        let Numbered { sequence } = serde_json::from_slice(line).ok()?;
+        return Some(Head { sequence, hash: Hash::of(line) });
+    }
+    // What others had logged may quote the words, but has more behind them.
+    let text = std::str::from_utf8(line).ok()?.trim_end();
+    let (_, head) = text.rsplit_once(WORDS).unwrap_or(("", text));
+    let (sequence, hash) = head.split_once(' ')?;
+    Some(Head { sequence: sequence.parse().ok()?, hash: hash.parse().ok()? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::Hash;
 
     fn head(sequence: u64) -> Head {
         Head { sequence, hash: Hash::of(b"x") }
@@ -151,12 +192,24 @@ mod tests {
             let (_folder, socket, mut anchor) = anchor(keeper, 1);
             anchor.note(head(42));
             let message = kept(&socket).unwrap();
-            assert_eq!(message.lines().find_map(read), Some(head(42)), "{message}");
+            assert_eq!(heads(message.as_bytes()).unwrap(), [head(42)], "{message}");
         }
-        assert_eq!(read(&format!("42 {}", Hash::of(b"x"))), Some(head(42)));
-        for line in ["", "audit head", "42", "audit head x y", &format!("{} 42", Hash::of(b"x"))] {
-            assert_eq!(read(line), None, "{line}");
+    }
+
+    #[test]
+    fn heads_are_found_among_other_lines() {
+        let hash = Hash::of(b"x");
+        let of = |line: &str| read(line.as_bytes());
+        assert_eq!(of(&format!("42 {hash}")), Some(head(42)));
+        assert_eq!(of(&format!("Nov 22 12:00:00 host fido-ssh-agent[7]: audit head 42 {hash}\r")), Some(head(42)));
+        let record = r#"{"sequence":42}"#;
+        assert_eq!(of(record), Some(Head { sequence: 42, hash: Hash::of(record.as_bytes()) }));
+        let quoted = format!("sshd[1]: Invalid user audit head 42 {hash} from 192.0.2.1 port 1");
+        for line in ["", "audit head", "42", "audit head x y", &format!("{hash} 42"), &quoted, "{}", "{\"sequence\":42"]
+        {
+            assert_eq!(of(line), None, "{line}");
         }
+        assert_eq!(heads([b"\xff\n42 ", hash.to_string().as_bytes()].concat().as_slice()).unwrap(), [head(42)]);
     }
 
     #[test]
@@ -165,14 +218,18 @@ mod tests {
         for sequence in 1..=25 {
             anchor.note(head(sequence));
         }
-        let sent: Vec<_> = std::iter::from_fn(|| kept(&socket)).filter_map(|line| read(&line)).collect();
+        let sent: Vec<_> = std::iter::from_fn(|| kept(&socket)).filter_map(|line| read(line.as_bytes())).collect();
         assert_eq!(sent, [head(10), head(20)]);
+        anchor.end();
+        anchor.end();
+        assert_eq!(kept(&socket).and_then(|line| read(line.as_bytes())), Some(head(25)), "the end is sent, once");
+        assert_eq!(kept(&socket), None);
         drop(socket);
         std::fs::remove_file(folder.path().join("log")).unwrap();
-        anchor.note(head(30));
+        anchor.note(head(40));
         let socket = UnixDatagram::bind(folder.path().join("log")).unwrap();
-        anchor.note(head(31));
+        anchor.note(head(41));
         socket.set_nonblocking(true).unwrap();
-        assert_eq!(kept(&socket).and_then(|line| read(&line)), Some(head(31)));
+        assert_eq!(kept(&socket).and_then(|line| read(line.as_bytes())), Some(head(41)));
     }
 }

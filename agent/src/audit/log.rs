@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
+use super::anchor::Anchor;
 use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, RecordId, RequestId};
 use super::{AuditError, AuditLog};
 use file::LogFile;
@@ -30,9 +31,17 @@ impl FileLog {
     /// # Errors
     /// When the file can't be read, created or written.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
+        Self::open_anchored(path, None)
+    }
+
+    /// The same, with a keeper of its heads.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_anchored(path: &Path, anchor: Option<Anchor>) -> Result<Self, AuditError> {
         let open = || {
             let file = settled(path)?;
-            Ok(Self { path: path.to_owned(), writer: Writer::start(file)? })
+            Ok(Self { path: path.to_owned(), writer: Writer::start(file, anchor)? })
         };
         open().map_err(|source| audit_error(path, source))
     }

@@ -1,7 +1,7 @@
 //! `agent-cli audit verify`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use crate::safe::safe;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
-    /// A file with heads that were kept elsewhere: lines of syslog or the journal, or of `audit head`
+    /// A file with heads that were kept elsewhere: lines of syslog or the journal, or records that were sent on
     #[arg(long, value_name = "FILE")]
     anchor: Option<PathBuf>,
     /// Print JSON
@@ -40,16 +40,12 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     Ok(report.gravest().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-/// Lines that name no head are passed over: a log of syslog holds others too.
 fn anchors(path: &Path) -> Result<Vec<Head>, Problem> {
     let failed = |error: std::io::Error| Problem::failed(format!("{}: {error}", path.display()));
-    let mut heads = Vec::new();
-    for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
-        heads.extend(anchor::read(&line.map_err(failed)?));
-    }
+    let heads = anchor::heads(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)?;
     if heads.is_empty() {
         return Err(Problem::failed(format!("{} names no head of an audit log", path.display()))
-            .next("Its lines have to hold \"audit head NUMBER HASH\"."));
+            .next("Its lines have to end with \"audit head NUMBER HASH\", or to be records."));
     }
     Ok(heads)
 }

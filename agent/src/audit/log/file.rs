@@ -83,7 +83,6 @@ impl LogFile {
     }
 
     /// The last record.
-    #[cfg(test)]
     pub(super) fn head(&self) -> Head {
         self.position.head
     }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::file::LogFile;
+use crate::audit::anchor::Anchor;
 use crate::audit::record::{Event, RecordId};
 
 /// Requests to one disk write, at most: the first of them is not to wait while a flood goes on.
@@ -30,10 +31,10 @@ struct Request {
 }
 
 impl Writer {
-    pub(super) fn start(mut file: LogFile) -> std::io::Result<Self> {
+    pub(super) fn start(mut file: LogFile, mut anchor: Option<Anchor>) -> std::io::Result<Self> {
         let (queue, requests) = channel();
         let write = move || {
-            write_all(&requests, &mut file);
+            write_all(&requests, &mut file, &mut anchor);
             file
         };
         let thread = std::thread::Builder::new().name("audit".into()).spawn(write)?;
@@ -63,15 +64,24 @@ impl Drop for Writer {
     }
 }
 
-/// Writes what is asked for, until nobody can ask any more.
-fn write_all(requests: &Receiver<Request>, file: &mut LogFile) {
+/// Writes what is asked for, until nobody can ask any more. A head is handed over when its record is on disk, and those who
+/// wait for that have been told.
+fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Option<Anchor>) {
     while let Ok(first) = requests.recv() {
         let batch = std::iter::once(first).chain(requests.try_iter()).take(BATCH);
         let (events, done): (Vec<_>, Vec<_>) = batch.map(|request| (request.events, request.done)).unzip();
-        for (done, result) in done.into_iter().zip(file.append(&events)) {
+        let results = file.append(&events);
+        let written = results.iter().any(Result::is_ok);
+        for (done, result) in done.into_iter().zip(results) {
             // Whoever gave up needs no answer.
             let _ = done.send(result);
         }
+        if let Some(anchor) = anchor.as_mut().filter(|_| written) {
+            anchor.note(file.head());
+        }
+    }
+    if let Some(anchor) = anchor {
+        anchor.end();
     }
 }
 
@@ -111,7 +121,7 @@ mod tests {
         };
         let answers: Vec<_> = (0..requests).map(ask).collect();
         drop(queue);
-        write_all(&waiting, file);
+        write_all(&waiting, file, &mut None);
         run(join_all(answers)).into_iter().map(|answer| answer.unwrap()).collect()
     }
 
@@ -132,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         let (file, _) = LogFile::open(&path).unwrap();
-        let mut writer = Writer::start(file).unwrap();
+        let mut writer = Writer::start(file, None).unwrap();
         run(join_all((0..TOGETHER).map(|_| writer.append(act()))))
             .into_iter()
             .for_each(|written| assert!(written.is_ok()));
@@ -164,7 +174,7 @@ mod tests {
     fn nothing_is_promised_when_the_thread_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let (file, _) = LogFile::open(&dir.path().join("audit.jsonl")).unwrap();
-        let mut writer = Writer::start(file).unwrap();
+        let mut writer = Writer::start(file, None).unwrap();
         writer.finish();
         assert!(run(writer.append(act())).is_err());
     }
