@@ -51,7 +51,8 @@ pub use output::Output;
 pub use person::{Answer, Asked, Kind, Person};
 pub use program::{Ended, Program, Running, child_of, peak_memory};
 pub use protocol::{
-    Client, FAILURE, SIGN_RESPONSE, SUCCESS, connect_within, login, login_as, session_bind, sshsig, string,
+    Client, FAILURE, REQUEST_IDENTITIES, SIGN_RESPONSE, SUCCESS, connect_within, login, login_as, session_bind, sshsig,
+    string,
 };
 pub use rival::Rival;
 pub use scene::Scene;

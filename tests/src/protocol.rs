@@ -20,7 +20,8 @@ pub const SUCCESS: u8 = 6;
 /// SSH_AGENT_SIGN_RESPONSE.
 pub const SIGN_RESPONSE: u8 = 14;
 
-const REQUEST_IDENTITIES: u8 = 11;
+/// SSH_AGENTC_REQUEST_IDENTITIES.
+pub const REQUEST_IDENTITIES: u8 = 11;
 const SIGN_REQUEST: u8 = 13;
 const EXTENSION: u8 = 27;
 
@@ -48,6 +49,12 @@ impl Client {
         let stream = UnixStream::connect(socket).expect("the agent listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time limit");
         Self(stream)
+    }
+
+    /// Connects to an agent that may be gone.
+    #[must_use]
+    pub fn connect_if_there(socket: &Path) -> Option<Self> {
+        connect_within(socket, PATIENCE).ok().map(Self)
     }
 
     /// Sends bytes as they are.

@@ -204,8 +204,11 @@ impl LogFile {
         let mut written = 0;
         let text = self.lines.text();
         let result = loop {
-            match self.file.write(&text[written..]) {
-                _ if written == text.len() => break Ok(()),
+            let rest = &text[written..];
+            if rest.is_empty() {
+                break Ok(());
+            }
+            match self.file.write(rest) {
                 Ok(0) => break Err(ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

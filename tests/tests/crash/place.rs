@@ -1,0 +1,175 @@
+//! Where the agent is killed, and started again.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
+
+use soft_token::{Device, What};
+use tests::{Agent, Client, Env, KeyFile, REQUEST_IDENTITIES, Recipe, TokenKind, built, sshsig};
+
+use crate::calls::{Call, Recorder, Thread};
+use crate::judge::{all_settled, events};
+
+/// What `agent-cli audit verify` ends with.
+const CLEAN: Option<i32> = Some(0);
+const TORN: Option<i32> = Some(11);
+
+/// What is asked of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Software,
+    Token,
+    Refusal,
+}
+
+/// What a disk has lost that loses power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forgotten {
+    /// All that was not synced.
+    All,
+    /// Half of that.
+    Half,
+    Nothing,
+}
+
+impl Forgotten {
+    pub(crate) const ALL: [Self; 3] = [Self::All, Self::Half, Self::Nothing];
+}
+
+/// An agent that died, and what is known of its last request.
+pub(crate) struct Crash {
+    /// What the threads did, up to its end.
+    pub(crate) calls: Vec<Call>,
+    /// Whether it came to the call at which it was to be killed.
+    pub(crate) killed: bool,
+    /// What its client got.
+    pub(crate) reply: Option<Vec<u8>>,
+    /// Whether the token waited for its person.
+    pub(crate) token_was_asked: bool,
+    /// The log.
+    log: Vec<u8>,
+    /// How long it was before, and how much of it is on the disk for certain.
+    before: usize,
+    certain: usize,
+}
+
+impl Crash {
+    /// What the request left on the disk for certain.
+    pub(crate) fn synced(&self) -> &[u8] {
+        &self.log[self.before..self.certain]
+    }
+
+    fn what_is_left(&self, forgotten: Forgotten) -> usize {
+        match forgotten {
+            Forgotten::All => self.certain,
+            Forgotten::Half => self.certain.midpoint(self.log.len()),
+            Forgotten::Nothing => self.log.len(),
+        }
+    }
+}
+
+impl fmt::Debug for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { killed, reply, token_was_asked, log, before, certain, .. } = self;
+        writeln!(f, "killed {killed}, reply {reply:?}, token asked {token_was_asked}")?;
+        write!(f, "synced {}, not synced {}", certain - before, String::from_utf8_lossy(&log[*certain..]))
+    }
+}
+
+/// A token that is touched at once, its key, and an agent that holds it.
+pub(crate) struct Place {
+    env: Env,
+    token: Device,
+    token_key: KeyFile,
+    software_key: KeyFile,
+    log: PathBuf,
+    way: Way,
+    /// None while it is dead.
+    agent: Option<Agent>,
+}
+
+impl Place {
+    pub(crate) fn new(way: Way) -> Self {
+        let env = Env::new();
+        let token = env.plug(TokenKind::PinOnly.options());
+        let (token_key, software_key) = (env.ssh_keygen(&Recipe::ed25519()), env.plain_key());
+        let agent = env.agent().quiet().start();
+        agent.ssh_add(&token_key);
+        let log = agent.audit().path().to_owned();
+        let mut place = Self { env, token, token_key, software_key, log, way, agent: None };
+        place.serves(agent);
+        place
+    }
+
+    /// Keys on tokens are kept, software keys are added anew.
+    fn serves(&mut self, agent: Agent) {
+        assert_eq!(agent.connect().keys(), [self.token_key.blob()], "no key is lost");
+        if self.way == Way::Software {
+            agent.ssh_add(&self.software_key);
+        }
+        self.agent = Some(agent);
+    }
+
+    /// Asks the agent once. It is dead afterwards.
+    pub(crate) fn request(&mut self, last: Option<&Call>, without_sync: bool) -> Crash {
+        let agent = self.agent.take().expect("it was started again");
+        let before = fs::metadata(&self.log).unwrap().len();
+        let asked_before = self.times_asked();
+        // The one that kills comes last: the other finds nothing to record once it has.
+        let mut threads = [Thread::Main, Thread::Audit];
+        threads.sort_by_key(|thread| last.is_some_and(|call| call.thread == *thread));
+        let recorders = threads.map(|thread| Recorder::attach(&self.env, agent.pid(), thread, last, without_sync));
+        let reply = ask(&agent, |client| self.begin(client));
+        // What comes behind the answer has happened when another one is answered.
+        let killed = ask(&agent, |client| client.send_message(&[REQUEST_IDENTITIES])).is_none();
+        agent.kill();
+        let recordings = recorders.map(Recorder::end);
+        let log = fs::read(&self.log).unwrap();
+        let before = usize::try_from(before).unwrap();
+        Crash {
+            calls: recordings.iter().flat_map(|recording| recording.calls()).collect(),
+            killed,
+            reply,
+            token_was_asked: self.times_asked() > asked_before,
+            certain: before + recordings.iter().map(|recording| recording.synced(&self.log)).sum::<usize>(),
+            before,
+            log,
+        }
+    }
+
+    fn begin(&self, client: &mut Client) {
+        let key = if self.way == Way::Token { &self.token_key } else { &self.software_key };
+        client.begin_to_sign(&key.blob(), &sshsig("file"));
+    }
+
+    fn times_asked(&self) -> usize {
+        self.token.events().iter().filter(|event| event.what == What::Waiting).count()
+    }
+
+    /// Starts another agent on what the disk has kept: it has its keys, and leaves a log without a fault. Whether the log was
+    /// torn.
+    pub(crate) fn start_again(&mut self, crash: &Crash, forgotten: Forgotten) -> bool {
+        let log = OpenOptions::new().write(true).open(&self.log).unwrap();
+        log.set_len(crash.what_is_left(forgotten) as u64).unwrap();
+        let found = self.verify();
+        assert!([CLEAN, TORN].contains(&found), "{found:?}, {forgotten:?} forgotten: {crash:?}");
+        let agent = self.env.agent().quiet().start();
+        self.serves(agent);
+        assert_eq!(self.verify(), CLEAN, "{forgotten:?} forgotten: {crash:?}");
+        let settled = events(&fs::read(&self.log).unwrap()[crash.before..]);
+        assert!(all_settled(&settled), "{settled:#?}");
+        found == TORN
+    }
+
+    fn verify(&self) -> Option<i32> {
+        let verify = self.env.program(built("agent-cli")).args(["audit", "verify", "--log"]).arg(&self.log);
+        verify.run().status.code()
+    }
+}
+
+/// What the agent answers; None where it dies before.
+fn ask(agent: &Agent, request: impl FnOnce(&mut Client)) -> Option<Vec<u8>> {
+    let mut client = Client::connect_if_there(agent.socket())?;
+    request(&mut client);
+    client.answer()
+}
