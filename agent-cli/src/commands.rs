@@ -3,6 +3,7 @@
 pub(crate) mod add;
 pub(crate) mod attach;
 pub(crate) mod audit;
+pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod list;
 pub(crate) mod remove;

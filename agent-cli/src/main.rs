@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use agent::hardening;
 use clap::{Parser, Subcommand};
 
-use commands::{add, attach, audit, generate, list, remove, status, tokens, unlock, why};
+use commands::{add, attach, audit, config, generate, list, remove, status, tokens, unlock, why};
 use problem::{Problem, USAGE};
 use terminal::Terminal;
 
@@ -56,6 +56,8 @@ enum Command {
     Audit(audit::Options),
     /// Shows how the agent is, and whether it could ask a person
     Status(status::Options),
+    /// Checks and shows the settings
+    Config(config::Options),
     /// Shows what was refused last, to whom and why, and what to do about it
     Why(why::Options),
     /// Unlocks the agent after a suspend or screen lock (`lock_on`), where the session does not say that you are back
@@ -96,6 +98,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Attach(options) => attach::run(options, &mut terminal()?),
         Command::Audit(options) => audit::run(options),
         Command::Status(options) => status::run(options),
+        Command::Config(options) => config::run(options),
         Command::Why(options) => why::run(options),
         Command::Unlock => unlock::run(),
     }

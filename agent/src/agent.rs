@@ -1,16 +1,17 @@
 //! What all connections share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::AuditLog;
 use crate::audit::record::{Act, RequestId};
+use crate::control::ConfigStatus;
 use crate::denial::{Code, Denial};
+use crate::in_force::InForce;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::known_hosts::LookUp;
 use crate::leaving::Lookout;
@@ -52,14 +53,10 @@ pub struct Agent {
     pub prompts: Chain,
     /// The audit log.
     pub audit: Arc<dyn AuditLog>,
-    /// What the policy decides by.
-    pub settings: policy::Settings,
-    /// What is offered on which host.
-    pub offers: offer::Rules,
+    in_force: RwLock<Arc<InForce>>,
+    config_status: Mutex<ConfigStatus>,
     /// The names of hosts.
     pub known_hosts: LookUp,
-    /// How long things may take.
-    pub limits: Limits,
     /// How long keys are held that bring no lifetime; None is until the agent ends.
     pub default_lifetime: Option<Duration>,
     /// The user's home directory, where `ssh-add` finds its default keys.
@@ -69,9 +66,9 @@ pub struct Agent {
     /// The clients that are refused too often.
     pub muting: Muting,
     /// One human interaction at a time.
-    pub person: Mutex<()>,
+    pub person: tokio::sync::Mutex<()>,
     /// One conversation with the tokens at a time: a token mixes up the answers of two.
-    pub tokens: Mutex<()>,
+    pub tokens: tokio::sync::Mutex<()>,
     requests: AtomicU64,
 }
 
@@ -101,16 +98,15 @@ impl Agent {
             upstreams: Upstreams::default(),
             prompts,
             audit,
-            settings,
-            offers: offer::Rules::default(),
+            in_force: RwLock::new(Arc::new(InForce { policy: settings, limits, offers: offer::Rules::default() })),
+            config_status: Mutex::default(),
             known_hosts,
-            limits,
             default_lifetime: None,
             home,
             pin_guard: PinGuard::default(),
             muting: Muting::default(),
-            person: Mutex::new(()),
-            tokens: Mutex::new(()),
+            person: tokio::sync::Mutex::new(()),
+            tokens: tokio::sync::Mutex::new(()),
             requests: AtomicU64::new(0),
         }
     }
@@ -122,11 +118,27 @@ impl Agent {
         self
     }
 
-    /// The same agent with rules for what it offers.
+    /// The settings that hold now. Whoever decides by several of them asks once.
     #[must_use]
-    pub fn with_offers(mut self, rules: Vec<HostRule>) -> Self {
-        self.offers = offer::Rules::new(rules, self.known_hosts.clone());
-        self
+    pub fn settings(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has these settings hold from now on.
+    pub(crate) fn put_in_force(&self, policy: policy::Settings, limits: Limits, offers: Vec<HostRule>) {
+        let offers = offer::Rules::new(offers, self.known_hosts.clone());
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        *in_force = Arc::new(InForce { policy, limits, offers });
+    }
+
+    /// How it stands with the configuration's files.
+    pub(crate) fn config_status(&self) -> ConfigStatus {
+        self.config_status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of how it stands with them.
+    pub(crate) fn change_config_status(&self, change: impl FnOnce(&mut ConfigStatus)) {
+        change(&mut self.config_status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The same agent with other rules for clients that are refused too often.

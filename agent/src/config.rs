@@ -1,10 +1,17 @@
-//! The configuration file.
+//! What a configuration file holds. Each setting is explained in `reference`, and nowhere else.
+
+mod files;
+mod problem;
+pub mod reference;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde::Deserialize;
+
+pub use files::{Given, Loaded, holds_at_next_start};
+pub use problem::{Problem, Problems};
 
 use crate::audit::anchor::{Anchor, Keeper};
 use crate::audit::record::LeaveReason;
@@ -148,6 +155,16 @@ impl AuditConfig {
     }
 }
 
+impl UpstreamConfig {
+    fn absolute(&self, home: &Path) -> anyhow::Result<PathBuf> {
+        let socket = self.socket.strip_prefix("~").map_or(self.socket.clone(), |below| home.join(below));
+        if !socket.is_absolute() {
+            bail!("upstream {}: write the socket's whole path, or one that begins with ~/", socket.display());
+        }
+        Ok(socket)
+    }
+}
+
 impl MuteConfig {
     /// When programs are muted.
     #[must_use]
@@ -161,20 +178,23 @@ impl MuteConfig {
     }
 }
 
+/// A value that can't be used, though it is of the right kind.
+struct Wrong {
+    /// The setting, as `limits.touch_seconds`.
+    name: String,
+    /// Which entry it stands in, of tables that may be there several times.
+    entry: Option<usize>,
+    /// What is wrong with it.
+    what: String,
+}
+
 impl Config {
-    /// Reads the user's configuration file; a file that is not there is an empty one.
-    ///
-    /// # Errors
-    /// When it can't be read, or holds something this program does not know.
-    pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error).with_context(|| format!("{} can't be read", path.display())),
-        };
-        let config: Self = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
-        let LimitsConfig { prompt_seconds, touch_seconds, request_seconds } = config.limits;
-        let MuteConfig { refusals, within_seconds, seconds } = config.mute;
+    /// All that is wrong with its values.
+    fn wrong(&self) -> Vec<Wrong> {
+        let LimitsConfig { prompt_seconds, touch_seconds, request_seconds } = self.limits;
+        let MuteConfig { refusals, within_seconds, seconds } = self.mute;
+        let mut all = Vec::new();
+        let mut wrong = |name: &str, entry, what| all.push(Wrong { name: name.into(), entry, what });
         for (name, seconds, most) in [
             ("limits.prompt_seconds", prompt_seconds, 3600),
             ("limits.touch_seconds", touch_seconds, 44),
@@ -183,39 +203,56 @@ impl Config {
             ("mute.seconds", seconds, 3600),
         ] {
             if seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
-                bail!("{}: {name} has to be between 1 and {most}", path.display());
+                wrong(name, None, format!("{name} has to be between 1 and {most}"));
             }
         }
         let fewest = mute::Settings::FEWEST;
         if refusals.is_some_and(|refusals| (1..fewest).contains(&refusals)) {
-            bail!(
-                "{}: mute.refusals has to be 0 (never), or at least {fewest}, which no ssh of yours reaches",
-                path.display()
-            );
+            let what =
+                format!("mute.refusals has to be 0 (never), or at least {fewest}, which no ssh of yours reaches");
+            wrong("mute.refusals", None, what);
         }
-        let pinentry = config.prompts.pinentry.as_ref();
-        if let Some(pinentry) = pinentry.filter(|pinentry| !pinentry.is_absolute()) {
-            bail!("{}: prompts.pinentry = {pinentry:?}: write the program's whole path", path.display());
+        let programs = [("helper", &self.helper), ("prompts.pinentry", &self.prompts.pinentry)];
+        for (name, program) in programs.into_iter().filter_map(|(name, program)| Some((name, program.as_ref()?))) {
+            if !program.is_absolute() {
+                wrong(name, None, format!("{name} = {program:?}: write the program's whole path"));
+            }
         }
-        let AuditConfig { anchor, anchor_every, anchor_socket } = &config.audit;
+        let AuditConfig { anchor_every, anchor_socket, .. } = &self.audit;
         if *anchor_every == Some(0) {
-            bail!("{}: audit.anchor_every has to be at least 1", path.display());
+            wrong("audit.anchor_every", None, "audit.anchor_every has to be at least 1".into());
         }
         if let Some(socket) = anchor_socket.as_ref().filter(|socket| !socket.is_absolute()) {
-            bail!("{}: audit.anchor_socket = {socket:?}: write the socket's whole path", path.display());
-        }
-        if anchor.is_none() && (anchor_every.is_some() || anchor_socket.is_some()) {
-            bail!("{}: audit.anchor has to say who keeps the heads, journald or syslog", path.display());
+            let what = format!("audit.anchor_socket = {socket:?}: write the socket's whole path");
+            wrong("audit.anchor_socket", None, what);
         }
         // One that is no fingerprint would restrict no key, and nobody would know.
-        if let Some(key) = config.keys.iter().find(|key| parse_fingerprint(&key.fingerprint).is_none()) {
-            bail!(
-                "{}: [[key]] fingerprint = {:?} is none: give it as `ssh-keygen -l` prints it, SHA256:…",
-                path.display(),
-                key.fingerprint
-            );
+        for (entry, key) in self.keys.iter().enumerate() {
+            if parse_fingerprint(&key.fingerprint).is_none() {
+                let what = format!(
+                    "[[key]] fingerprint = {:?} is none: give it as `ssh-keygen -l` prints it, SHA256:…",
+                    key.fingerprint
+                );
+                wrong("key.fingerprint", Some(entry), what);
+            }
         }
-        Ok(config)
+        for (entry, upstream) in self.upstream.iter().enumerate() {
+            if let Err(error) = upstream.absolute(Path::new("/")) {
+                wrong("upstream.socket", Some(entry), error.to_string());
+            }
+        }
+        all
+    }
+
+    /// The setting that needs another one, which no file gives; and what to say of it.
+    fn lacks(&self) -> Option<(&'static str, &'static str)> {
+        let AuditConfig { anchor, anchor_every, anchor_socket } = &self.audit;
+        let setting = match (anchor, anchor_every, anchor_socket) {
+            (None, Some(_), _) => "audit.anchor_every",
+            (None, _, Some(_)) => "audit.anchor_socket",
+            _ => return None,
+        };
+        Some((setting, "audit.anchor has to say who keeps the heads, journald or syslog"))
     }
 
     /// The sockets of the other agents.
@@ -223,14 +260,7 @@ impl Config {
     /// # Errors
     /// When one of them depends on the folder in which the agent was started.
     pub fn upstreams(&self, home: &Path) -> anyhow::Result<Vec<PathBuf>> {
-        let absolute = |upstream: &UpstreamConfig| {
-            let socket = upstream.socket.strip_prefix("~").map_or(upstream.socket.clone(), |below| home.join(below));
-            if !socket.is_absolute() {
-                bail!("upstream {}: write the socket's whole path, or one that begins with ~/", socket.display());
-            }
-            Ok(socket)
-        };
-        self.upstream.iter().map(absolute).collect()
+        self.upstream.iter().map(|upstream| upstream.absolute(home)).collect()
     }
 
     /// What the policy decides by.
@@ -265,61 +295,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn unknown_settings_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.toml");
-        assert!(Config::load(&path).is_ok());
-        for (text, good) in [
-            ("unbound_hop = \"deny\"\n[limits]\ntouch_seconds = 5\n", true),
-            ("unbound_hops = \"deny\"\n", false),
-            ("[limits]\ntouch_seconds = 45\n", false),
-            ("[limits]\ntouch = 5\n", false),
-            ("[prompts]\nchannels = [\"askpass\", \"terminal\"]\npinentry = \"/usr/bin/pinentry-curses\"\n", true),
-            ("[mute]\nrefusals = 24\nwithin_seconds = 3600\nseconds = 1\n", true),
-            ("[mute]\nrefusals = 0\n", true),
-            ("[mute]\nrefusals = 23\n", false),
-            ("[mute]\nrefusals = -1\n", false),
-            ("[mute]\nwithin_seconds = 0\n", false),
-            ("[mute]\nseconds = 3601\n", false),
-            ("[mute]\nminutes = 1\n", false),
-            ("[prompts]\nchannels = []\n", true),
-            ("[prompts]\nchannels = [\"popup\"]\n", false),
-            ("[prompts]\nchannel = \"askpass\"\n", false),
-            ("[prompts]\npinentry = \"pinentry-curses\"\n", false),
-            ("[limits]\nrequest_seconds = 18446744073709551615\n", false),
-            ("[[host]]\nname = \"device\"\noffer = [\"work\"]\n[[host]]\nname = \"*\"\noffer = []\n", true),
-            ("[host]\nname = \"device\"\noffer = [\"work\"]\n", false),
-            ("[[upstream]]\nsocket = \"/run/other\"\n[[upstream]]\nsocket = \"~/another\"\n", true),
-            ("[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nca = true\n", true),
-            ("[[key]]\nfingerprint = \"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nca = true\n", false),
-            ("[[key]]\nfingerprint = \"MD5:d4:1d:8c:d9:8f:00:b2:04:e9:80:09:98:ec:f8:42:7e\"\nca = true\n", false),
-            ("user_verification = \"pin-and-built-in\"\n", true),
-            ("user_verification = \"as-key-asks\"\n", true),
-            ("user_verification = \"pin_and_built_in\"\n", false),
-            ("user_verification = \"none\"\n", false),
-            ("lock_on = [\"suspend\", \"screen-lock\"]\n", true),
-            ("[audit]\nanchor = \"journald\"\n", true),
-            ("[audit]\nanchor = \"syslog\"\nanchor_every = 10\nanchor_socket = \"/run/log\"\n", true),
-            ("[audit]\nanchor = \"rsyslog\"\n", false),
-            ("[audit]\nanchor = \"syslog\"\nanchor_every = 0\n", false),
-            ("[audit]\nanchor = \"syslog\"\nanchor_socket = \"log\"\n", false),
-            ("[audit]\nanchor_every = 10\n", false),
-            ("lock_on = []\n", true),
-            ("lock_on = [\"sleep\"]\n", false),
-            ("lock_on = \"suspend\"\n", false),
-            (
-                "[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nuser_verification = \"pin\"\n",
-                true,
-            ),
-            ("[[upstream]]\n", false),
-            ("[[upstream]]\nsocket = \"/run/other\"\nkeys = 2\n", false),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(Config::load(&path).is_ok(), good, "{text}");
-        }
-    }
 
     #[test]
     fn an_upstream_is_named_by_a_path_that_is_always_the_same() {

@@ -239,6 +239,21 @@ pub struct Status {
     pub away: Option<LeaveReason>,
     /// What locks it when its person leaves, or why nothing does; None where it is not set up to.
     pub lookout: Option<Result<String, String>>,
+    /// How it stands with its configuration.
+    pub config: ConfigStatus,
+}
+
+/// How it stands with the configuration's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Those that were read.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 of their bytes, in hexadecimal.
+    pub hash: String,
+    /// Why they could not be read again; what was read before holds then.
+    pub trouble: Option<String>,
+    /// The settings that say something else by now, which holds once the agent is started again.
+    pub at_next_start: Vec<String>,
 }
 
 /// Another agent whose keys are offered too.

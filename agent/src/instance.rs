@@ -13,13 +13,14 @@ use crate::agent::{Agent, since_boot};
 use crate::audit::log::FileLog;
 use crate::audit::record::Act;
 use crate::claim::Claim;
-use crate::config::Config;
+use crate::config::Loaded;
+use crate::in_force::{self, Reloading};
 use crate::keystore::Keystore;
 use crate::leaving::{self, Lookout};
 use crate::listener;
 use crate::programs::helper_program;
 use crate::prompt::Chain;
-use crate::signals::{End, KeyDrop};
+use crate::signals::{End, Hangup, KeyDrop};
 use crate::socket::Socket;
 use crate::token::helper::Helpers;
 use crate::token::known::KnownTokens;
@@ -49,6 +50,7 @@ pub struct Instance {
     managers: Arc<Admission>,
     end: End,
     key_drop: KeyDrop,
+    reloading: Reloading,
     // Given up last, when the sockets are gone.
     claim: Claim,
 }
@@ -58,8 +60,9 @@ impl Instance {
     ///
     /// # Errors
     /// When another program serves the socket, or a file or signal can't be used.
-    pub fn start(claim: Claim, config: &Config, options: Options) -> anyhow::Result<Self> {
+    pub fn start(claim: Claim, loaded: Loaded, options: Options) -> anyhow::Result<Self> {
         let paths = claim.paths();
+        let config = &loaded.config;
         let helper = helper_program(config)?;
         let upstreams = config.upstreams(&paths.home)?;
         let anchor = config.audit.anchor(paths.instance());
@@ -67,7 +70,7 @@ impl Instance {
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
         // Before there are sockets: a signal that comes as soon as they can be seen has to take them away again.
         let end = End::catch(options.parent)?;
-        let key_drop = KeyDrop::catch()?;
+        let (hangup, key_drop) = (Hangup::catch()?, KeyDrop::catch()?);
         let socket = match options.handed_over {
             Some(listener) => Socket::handed_over(listener)?,
             None => Socket::bind(&paths.socket)?,
@@ -92,19 +95,22 @@ impl Instance {
             Some(paths.home.clone()),
         )
         .with_upstreams(upstreams)
-        .with_offers(config.host.clone())
         .with_muting(config.mute.settings());
         agent.default_lifetime = options.default_lifetime;
         agent.lookout = Lookout::new(&config.lock_on);
+        agent.put_in_force(config.settings(), limits, config.host.clone());
+        agent.change_config_status(|status| *status = in_force::status(&loaded, &loaded));
+        let reloading = Reloading::new(hangup, paths.clone(), helpers.clone(), loaded);
         // Without keys on tokens it may never be needed. Each request starts the next one's.
         if !agent.keystore.list(since_boot()).is_empty() {
             tokio::spawn(async move { helpers.prepare().await });
         }
-        Ok(Self { agent: Arc::new(agent), socket, clients, control, managers, end, key_drop, claim })
+        Ok(Self { agent: Arc::new(agent), socket, clients, control, managers, end, key_drop, reloading, claim })
     }
 
-    /// Serves until SIGTERM, SIGINT or SIGHUP, or the end of the parent. Requests that are under way then are ended in order,
-    /// with their outcome on record. SIGUSR1 drops all keys.
+    /// Serves until SIGTERM or SIGINT, the end of the parent, or that of the terminal. Requests that are under way then are ended in order,
+    /// with their outcome on record. SIGUSR1 drops all keys, SIGHUP has
+    /// the configuration read again.
     ///
     /// # Errors
     /// When the start or the end can't be put on record.
@@ -124,6 +130,7 @@ impl Instance {
         let signalled = async {
             tokio::select! {
                 () = self.end.come() => stop.cancel(),
+                () = self.reloading.watch(&self.agent) => stop.cancel(),
                 () = drop_keys => {}
                 () = self.agent.keystore.forget_expired(since_boot) => {}
                 () = leaving::watch(&self.agent) => {}

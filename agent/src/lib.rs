@@ -22,6 +22,7 @@ mod extension;
 mod framing;
 pub mod hardening;
 pub mod identity;
+pub mod in_force;
 pub mod instance;
 pub mod keystore;
 pub mod known_hosts;

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::claim::{Claim, Place};
-use agent::config::{Config, UpstreamConfig};
+use agent::config::{Loaded, UpstreamConfig};
 use agent::environment;
 use agent::instance::{Instance, Options};
 use agent::paths::Paths;
 use agent::{hardening, logging, socket};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use command_line::shell::Shell;
 use command_line::{Arguments, background};
@@ -21,6 +21,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Wrong usage, where clap would exit with 2, which here means "agent unreachable" (as with ssh-add).
 const USAGE: u8 = 64;
+
+/// What to do where the configuration is wrong.
+const CORRECT: &str = "Correct that, check it with `agent-cli config check`, and start the agent again.";
 
 /// How long work that can't be interrupted may go on when the agent ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -102,9 +105,9 @@ fn serve(
     };
     let claim = Claim::take(&place)?;
     let paths = claim.paths().clone();
-    let mut config = Config::load(&paths.config)?;
+    let mut loaded = Loaded::of(&paths).map_err(|problems| anyhow!("{problems}\n{CORRECT}"))?;
     for socket in &arguments.upstream {
-        config.upstream.push(UpstreamConfig { socket: std::path::absolute(socket)? });
+        loaded.config.upstream.push(UpstreamConfig { socket: std::path::absolute(socket)? });
     }
     let options = Options {
         default_lifetime: arguments.default_lifetime(),
@@ -113,7 +116,7 @@ fn serve(
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let instance = Instance::start(claim, &config, options)?;
+        let instance = Instance::start(claim, loaded, options)?;
         ready(&paths)?;
         instance.serve().await
     });

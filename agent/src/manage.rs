@@ -39,7 +39,7 @@ pub(crate) struct Management<'a> {
 
 impl Management<'_> {
     fn patience(&self) -> Patience<'_> {
-        Patience::new(self.agent, self.client, self.agent.limits.request)
+        Patience::new(self.agent, self.client, self.agent.settings().limits.request)
     }
 
     /// Keys come to a locked agent by neither of its sockets.
@@ -108,7 +108,7 @@ impl Management<'_> {
         if let Some(stake) = pin_guard::stake(left) {
             let prompt = Prompt { lines: vec![describe_device(device)], question: stake };
             let asked = self.terminal.confirm(&prompt);
-            let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await?;
+            let answer = patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await?;
             pin_guard::insisted(answer, left)?;
         }
         let question = format!("PIN of {} ({left} tries left): ", describe_device(device));
@@ -124,7 +124,7 @@ impl Management<'_> {
 
     async fn secret(&self, prompt: Prompt, patience: &Patience<'_>) -> Result<SecretString, Denial> {
         let asked = self.terminal.request_pin(&prompt);
-        Ok(patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await??)
+        Ok(patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await??)
     }
 
     /// Runs a command; when it does not succeed, whatever the token still waits for is cancelled.

@@ -48,7 +48,7 @@ impl Default for Settings {
 /// The clients that were refused something lately. All times are since boot.
 #[derive(Debug, Default)]
 pub struct Muting {
-    settings: Settings,
+    settings: Mutex<Settings>,
     clients: Mutex<HashMap<ProcessId, Client>>,
 }
 
@@ -80,7 +80,12 @@ impl Muting {
     /// By these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, clients: Mutex::default() }
+        Self { settings: Mutex::new(settings), clients: Mutex::default() }
+    }
+
+    /// By these settings from now on. Who is muted stays so for as long as was said.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// Whether a request of this client is refused without further ado.
@@ -106,7 +111,7 @@ impl Muting {
     /// A request of this client was refused, and that was told and put on record. Gives what else is to be put on record:
     /// clients that are no longer muted, and whether this one is from now on.
     pub fn refused(&self, client: ProcessId, peer: &Peer, code: Code, now: Duration) -> Vec<Act> {
-        let Settings { refusals: most, within, time } = self.settings;
+        let Settings { refusals: most, within, time } = *self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         if most == 0 {
             return Vec::new();
         }

@@ -18,6 +18,9 @@ pub(crate) const COMMAND: &str = "command";
 /// The name of a socket in an agent's own folder.
 const SOCKET: &str = "agent.sock";
 
+/// The name of a configuration file.
+const CONFIG: &str = "config.toml";
+
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -29,8 +32,10 @@ pub struct Paths {
     pub state: PathBuf,
     /// State of this agent alone: its audit log and its lock.
     pub instance_state: PathBuf,
-    /// The configuration file.
+    /// The user's configuration file.
     pub config: PathBuf,
+    /// The administrator's, whose settings hold where the user's gives none.
+    pub system_config: PathBuf,
     /// The home directory.
     pub home: PathBuf,
 }
@@ -65,7 +70,8 @@ impl Paths {
             socket: runtime.join(SOCKET),
             control: runtime.join("control.sock"),
             instance_state: state.join(name),
-            config: base.config_dir().join(NAME).join("config.toml"),
+            config: base.config_dir().join(NAME).join(CONFIG),
+            system_config: Path::new("/etc").join(NAME).join(CONFIG),
             home: base.home_dir().to_owned(),
             state,
         })

@@ -89,8 +89,8 @@ impl Session {
     }
 
     async fn list(&self) -> Bytes {
-        let (rule, offered) =
-            tokio::join!(self.agent.offers.holding(&self.connection.bindings), self.offered_upstream());
+        let settings = self.agent.settings();
+        let (rule, offered) = tokio::join!(settings.offers.holding(&self.connection.bindings), self.offered_upstream());
         // Both may have taken a while: what is ours is looked at now.
         if self.agent.lock.is_locked() {
             return encode_list(std::iter::empty());
@@ -180,7 +180,7 @@ impl Session {
         let holder = match key {
             AddedKey::Credential(credential) => Holder::Credential(credential),
             AddedKey::Software(key) => {
-                if self.agent.settings.software_keys == Rule::Deny {
+                if self.agent.settings().policy.software_keys == Rule::Deny {
                     return Err(self.refuse("add", Denial::plain(Code::SoftwareKeysDenied)).await);
                 }
                 Holder::Software(key)
@@ -258,7 +258,7 @@ impl Session {
     }
 
     async fn unlock(&mut self, password: SecretSlice<u8>) -> Result<(), Failure> {
-        if let Err(denial) = policy::may_manage(&self.connection.bindings, &self.agent.settings) {
+        if let Err(denial) = policy::may_manage(&self.connection.bindings, &self.agent.settings().policy) {
             return Err(self.refuse("unlock", denial).await);
         }
         let lock = Arc::clone(&self.agent.lock);
@@ -288,7 +288,7 @@ impl Session {
 
     /// Whether keys may be changed over this connection, now.
     async fn may_manage(&mut self, request: &str) -> Result<(), Failure> {
-        let denial = match policy::may_manage(&self.connection.bindings, &self.agent.settings) {
+        let denial = match policy::may_manage(&self.connection.bindings, &self.agent.settings().policy) {
             Err(denial) => denial,
             Ok(()) if self.agent.lock.is_locked() => Denial::plain(Code::Locked),
             Ok(()) => return Ok(()),
@@ -298,7 +298,7 @@ impl Session {
 
     /// Whether it may be locked under a password over this connection. That its person is away is no reason against it.
     async fn may_lock(&mut self) -> Result<(), Failure> {
-        let denial = match policy::may_manage(&self.connection.bindings, &self.agent.settings) {
+        let denial = match policy::may_manage(&self.connection.bindings, &self.agent.settings().policy) {
             Err(denial) => denial,
             Ok(()) if self.agent.lock.has_password() => Denial::plain(Code::Locked),
             Ok(()) => return Ok(()),

@@ -87,7 +87,7 @@ struct Signing<'a> {
 
 impl Signing<'_> {
     async fn run(&self, trail: &mut Trail<'_>) -> Result<Signed, Denial> {
-        let patience = Patience::new(self.agent, self.client, self.agent.limits.request);
+        let patience = Patience::new(self.agent, self.client, self.agent.settings().limits.request);
 
         // 4: the key: one held here, or else another agent's.
         let identity = match self.held() {
@@ -130,7 +130,7 @@ impl Signing<'_> {
             now: since_boot(),
             wall_clock: wall_clock(),
         };
-        match policy::authorize(&question, &self.agent.settings) {
+        match policy::authorize(&question, &self.agent.settings().policy) {
             Authorization::Allowed(permit) => Ok(permit),
             Authorization::Denied(denial) => Err(denial),
         }
@@ -158,7 +158,7 @@ impl Signing<'_> {
     async fn confirm(&self, occasion: &Occasion<'_>, patience: &Patience<'_>) -> Result<(), Denial> {
         let prompt = Prompt { lines: occasion.lines(), question: "Allow this? ".into() };
         let asked = self.agent.prompts.confirm(&prompt);
-        let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await;
+        let answer = patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await;
         self.agent.prompts.settled().await;
         Ok(answer??)
     }
@@ -172,7 +172,7 @@ impl Signing<'_> {
     ) -> Result<SecretString, Denial> {
         let prompt = Prompt { lines: occasion.lines(), question };
         let asked = self.agent.prompts.request_pin(&prompt);
-        let answer = patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await;
+        let answer = patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await;
         self.agent.prompts.settled().await;
         Ok(answer??)
     }

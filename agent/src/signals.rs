@@ -3,17 +3,17 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, bail};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What ends the agent in order: SIGTERM, SIGINT, SIGHUP, and the end of its parent.
+/// What ends the agent in order: SIGTERM, SIGINT, and the end of its parent.
 #[derive(Debug)]
 pub(crate) struct End {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
     /// Readable once the process has ended (pidfd_open(2)). None where the agent outlives its parent.
     parent: Option<AsyncFd<OwnedFd>>,
 }
@@ -25,7 +25,6 @@ impl End {
         Ok(Self {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
-            hangup: catch(SignalKind::hangup())?,
             parent: parent.map(watch).transpose()?,
         })
     }
@@ -41,10 +40,46 @@ impl End {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
             () = parent => {}
         }
     }
+}
+
+/// SIGHUP: from the system, when the terminal that the agent runs in is gone; else from somebody who wants it to read its
+/// configuration again.
+#[derive(Debug)]
+pub(crate) struct Hangup {
+    signal: Signal,
+    had_terminal: bool,
+}
+
+/// What a SIGHUP says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HungUp {
+    /// The terminal is gone.
+    ByTerminal,
+    /// It was sent by a program.
+    BySomebody,
+}
+
+impl Hangup {
+    /// Waits for it from now on.
+    pub(crate) fn catch() -> anyhow::Result<Self> {
+        let signal = signal(SignalKind::hangup()).context("signals can't be caught")?;
+        Ok(Self { signal, had_terminal: has_terminal() })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn come(&mut self) -> HungUp {
+        self.signal.recv().await;
+        if self.had_terminal && !has_terminal() { HungUp::ByTerminal } else { HungUp::BySomebody }
+    }
+}
+
+/// Whether this process has a controlling terminal: it has none any more before it gets the signal that says so.
+fn has_terminal() -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// A handle on the parent. Its number may be another's by now, so it has to be the parent still after the handle was made.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::control::{Event, Request, Status, UpstreamStatus};
+use agent::control::{ConfigStatus, Event, Request, Status, UpstreamStatus};
 use serde::Serialize;
 
 use crate::control::{Control, unexpected};
@@ -44,7 +44,11 @@ fn describe(status: &Status) -> String {
         ("keys", status.keys.to_string()),
         ("terminals", format!("{} attached", status.attached)),
         ("prompts", prompts),
+        ("settings", describe_config(&status.config)),
     ];
+    if let Some(trouble) = &status.config.trouble {
+        lines.push(("settings", format!("not read again, so those above still hold: {}", trouble.replace('\n', "; "))));
+    }
     if status.locked {
         lines.push(("locked", "under a password: unlock it with `ssh-add -X`".into()));
     }
@@ -58,6 +62,19 @@ fn describe(status: &Status) -> String {
     }
     lines.extend(status.upstreams.iter().map(|upstream| ("upstream", describe_upstream(upstream))));
     aligned("", lines)
+}
+
+fn describe_config(config: &ConfigStatus) -> String {
+    let files = match config.files.as_slice() {
+        [] => "those that hold by default".into(),
+        files => files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", then "),
+    };
+    match config.at_next_start.as_slice() {
+        [] => files,
+        waiting => {
+            format!("{files}; what they say now of {} holds once the agent is started again", waiting.join(", "))
+        }
+    }
 }
 
 fn describe_upstream(upstream: &UpstreamStatus) -> String {
@@ -94,6 +111,7 @@ struct Entry<'a> {
     locked: bool,
     /// Why it does not see when its person leaves, though it is set up to; null where it does, or is not.
     lock_on_trouble: Option<&'a str>,
+    config: &'a ConfigStatus,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,6 +151,7 @@ impl<'a> Entry<'a> {
             upstreams: status.upstreams.iter().map(Upstream::of).collect(),
             locked: status.locked || status.away.is_some(),
             lock_on_trouble: status.lookout.as_ref().and_then(|seen| seen.as_ref().err()).map(String::as_str),
+            config: &status.config,
         }
     }
 }
@@ -157,6 +176,7 @@ mod tests {
             locked: false,
             away: None,
             lookout: None,
+            config: ConfigStatus::default(),
         }
     }
 
@@ -173,7 +193,7 @@ mod tests {
 
     #[test]
     fn it_says_where_prompts_go() {
-        let last = |status: &Status| describe(status).lines().last().unwrap_or_default().to_owned();
+        let last = |status: &Status| describe(status).lines().nth(5).unwrap_or_default().to_owned();
         assert_eq!(last(&status(0, Ok("through askpass".into()))), "prompts    through askpass");
         let nowhere = last(&status(0, Err("no terminal is attached".into())));
         assert!(
@@ -189,8 +209,26 @@ mod tests {
             "agent": "1.2.3", "pid": 42, "socket": "/run/agent.sock", "audit_log": "/state/audit.jsonl", "keys": 2,
             "attached": 0, "prompts_reachable": false, "prompts_channel": null, "prompts_trouble": "no way",
             "upstreams": [], "locked": false, "lock_on_trouble": null,
+            "config": {"files": [], "hash": "", "trouble": null, "at_next_start": []},
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn it_says_which_settings_hold_and_which_wait() {
+        let mut status = status(0, Ok("through askpass".into()));
+        let line = |status: &Status| describe(status).lines().skip(6).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(line(&status), ["settings   those that hold by default"]);
+        status.config.files = vec!["/etc/one".into(), "/home/two".into()];
+        status.config.at_next_start = vec!["helper".into(), "lock_on".into()];
+        status.config.trouble = Some("/home/two:1: duplicate key".into());
+        assert_eq!(
+            line(&status),
+            [
+                "settings   /etc/one, then /home/two; what they say now of helper, lock_on holds once the agent is started again",
+                "settings   not read again, so those above still hold: /home/two:1: duplicate key",
+            ]
+        );
     }
 
     fn upstream(keys: Result<usize, String>, last: Option<&str>) -> UpstreamStatus {
@@ -204,7 +242,7 @@ mod tests {
         status.upstreams =
             vec![upstream(Ok(3), None), upstream(Err("it is slow".into()), None), upstream(Ok(1), Some("it was slow"))];
         let text = describe(&status);
-        let lines: Vec<_> = text.lines().skip(6).collect();
+        let lines: Vec<_> = text.lines().skip(7).collect();
         assert_eq!(lines[0], "upstream   /run/other: 3 keys");
         assert_eq!(lines[1], "upstream   /run/other: left out: it is slow");
         assert!(

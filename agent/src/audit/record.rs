@@ -429,6 +429,13 @@ pub enum Act {
         /// The program that said so over the control socket; null where the session was unlocked.
         peer: Option<Peer>,
     },
+    /// The agent has read its configuration again, and goes by it from now on.
+    ConfigChanged {
+        /// SHA-256 of the files' bytes, the administrator's file first.
+        config: Hash,
+        /// The settings that say something else than before.
+        settings: Vec<SettingChange>,
+    },
     /// A token is about to be changed.
     ChangingToken {
         /// How.
@@ -445,6 +452,19 @@ pub enum Act {
         /// The token.
         token: Token,
     },
+}
+
+/// A setting that says something else than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChange {
+    /// Its name, `limits.touch_seconds`; `host` stands for all of `[[host]]`.
+    pub name: String,
+    /// What it said, in JSON, of which a long one is cut; null where it was not given.
+    pub from: Option<String>,
+    /// What it says.
+    pub to: Option<String>,
+    /// Whether that holds only once the agent is started again.
+    pub at_next_start: bool,
 }
 
 /// How it is seen that a person leaves.

@@ -203,6 +203,7 @@ impl Connection {
             locked: self.agent.lock.has_password(),
             away: self.agent.lock.away(),
             lookout: self.agent.lookout.standing(),
+            config: self.agent.config_status(),
         }
     }
 }

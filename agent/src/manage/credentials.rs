@@ -67,7 +67,7 @@ impl Management<'_> {
 
     /// A token that can list what it keeps.
     pub(super) async fn listable(&self, question: &str) -> Result<AtHand<'_>, Denial> {
-        let token = self.at_hand(self.agent.limits.request, question).await?;
+        let token = self.at_hand(self.agent.settings().limits.request, question).await?;
         if !token.state.credential_management {
             return Err(Denial::new(Code::TokenUnsupported, "this token can't list its resident keys"));
         }
@@ -81,7 +81,7 @@ impl Management<'_> {
     /// A line from the person.
     pub(super) async fn line(&self, prompt: Prompt, token: &mut AtHand<'_>) -> Result<String, Denial> {
         let asked = self.terminal.request_line(&prompt);
-        Ok(token.patience.wait_at_most(self.agent.limits.prompt, Code::PromptTimeout, asked).await??)
+        Ok(token.patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await??)
     }
 
     /// As the person is shown it.

@@ -31,7 +31,7 @@ impl Management<'_> {
             check_name(name, &found)?;
         }
         self.changing(&mut token, &TokenChange::AddFingerprint).await?;
-        let milliseconds = self.agent.limits.touch.as_millis();
+        let milliseconds = self.agent.settings().limits.touch.as_millis();
         let command = Command::EnrollFingerprint {
             path: token.path(),
             pin: Pin(pin),
@@ -78,7 +78,7 @@ impl Management<'_> {
 
     /// A token that can learn fingerprints, its PIN, and those it has.
     async fn enrolled(&self, question: &str) -> Result<(AtHand<'_>, SecretString, Fingerprints), Denial> {
-        let mut token = self.at_hand(self.agent.limits.request + ENROLMENT, question).await?;
+        let mut token = self.at_hand(self.agent.settings().limits.request + ENROLMENT, question).await?;
         if token.state.fingerprints.is_none() {
             return Err(Denial::new(Code::TokenUnsupported, "this token has no fingerprints to manage"));
         }

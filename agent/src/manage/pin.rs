@@ -17,7 +17,8 @@ const LONGEST_PIN: usize = 63;
 impl Management<'_> {
     /// Sets a token's first PIN.
     pub(crate) async fn set_pin(&self) -> Result<Answer, Denial> {
-        let mut token = self.at_hand(self.agent.limits.request, "Touch the token that is to get a PIN.").await?;
+        let mut token =
+            self.at_hand(self.agent.settings().limits.request, "Touch the token that is to get a PIN.").await?;
         match token.state.pin_set {
             None => return Err(Denial::new(Code::TokenUnsupported, "this token can have no PIN")),
             Some(true) => return Err(Denial::plain(Code::PinAlreadySet)),
@@ -31,7 +32,8 @@ impl Management<'_> {
 
     /// Changes a token's PIN. The old one is sent once: a wrong one costs one try.
     pub(crate) async fn change_pin(&self) -> Result<Answer, Denial> {
-        let mut token = self.at_hand(self.agent.limits.request, "Touch the token whose PIN is to be changed.").await?;
+        let mut token =
+            self.at_hand(self.agent.settings().limits.request, "Touch the token whose PIN is to be changed.").await?;
         match token.state.pin_set {
             None => return Err(Denial::new(Code::TokenUnsupported, "this token can have no PIN")),
             Some(false) => {

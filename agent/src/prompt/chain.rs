@@ -23,15 +23,27 @@ use crate::refusal::Refusal;
 pub struct Chain {
     /// Terminals attached with `agent-cli attach`.
     attached: AttachedTerminals,
-    order: Vec<ChannelKind>,
-    pinentry: Result<PathBuf, String>,
+    configured: Mutex<Configured>,
     /// See [`Pinentry`].
     pinentry_turn: Arc<tokio::sync::Mutex<()>>,
     askpass: askpass::Settings,
     /// Where pinentry and askpass appear.
     environment: Mutex<Environment>,
+}
+
+/// What the configuration says of them.
+#[derive(Debug, Clone)]
+struct Configured {
+    order: Vec<ChannelKind>,
+    pinentry: Result<PathBuf, String>,
     /// How long a person is asked.
     limit: Duration,
+}
+
+impl Configured {
+    fn new(config: &PromptsConfig, limit: Duration) -> Self {
+        Self { order: config.channels.clone(), pinentry: pinentry::find(config.pinentry.as_deref()), limit }
+    }
 }
 
 impl Chain {
@@ -40,13 +52,17 @@ impl Chain {
     pub fn new(config: &PromptsConfig, limit: Duration) -> Self {
         Self {
             attached: AttachedTerminals::default(),
-            order: config.channels.clone(),
-            pinentry: pinentry::find(config.pinentry.as_deref()),
+            configured: Mutex::new(Configured::new(config, limit)),
             pinentry_turn: Arc::default(),
             askpass: askpass::Settings::of_this_process(),
             environment: Mutex::new(Environment::of_this_process()),
-            limit,
         }
+    }
+
+    /// The channels as configured now, for each question that comes from now on.
+    pub(crate) fn set_config(&self, config: &PromptsConfig, limit: Duration) {
+        let configured = Configured::new(config, limit);
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = configured;
     }
 
     /// Where a person would be asked now, or why nowhere.
@@ -122,14 +138,16 @@ impl Chain {
 
     /// All channels in their order; of those that can't be used now, why not.
     fn channels(&self) -> impl Iterator<Item = Result<Channel, String>> + '_ {
-        self.order.iter().map(|kind| match kind {
+        let Configured { order, pinentry, limit } =
+            self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        order.into_iter().map(move |kind| match kind {
             ChannelKind::Terminal => match self.attached.latest() {
                 Some(terminal) => Ok(Channel::Terminal(terminal)),
                 None => Err("no terminal is attached".into()),
             },
             ChannelKind::Pinentry => {
-                let (program, environment) = (self.pinentry.as_ref()?, self.environment().clone());
-                Pinentry::new(program, &environment, self.limit, &self.pinentry_turn).map(Channel::Pinentry)
+                let (program, environment) = (pinentry.as_ref()?, self.environment().clone());
+                Pinentry::new(program, &environment, limit, &self.pinentry_turn).map(Channel::Pinentry)
             }
             ChannelKind::Askpass => Askpass::find(&self.askpass, &self.environment()).map(Channel::Askpass),
         })

@@ -47,7 +47,7 @@ impl Asking<'_> {
         let question = "This token was not seen here since it was plugged in. Is it yours, and may it get its PIN? ";
         let prompt = Prompt { lines: self.occasion(permit, token).lines(), question: question.into() };
         let asked = self.agent().prompts.confirm(&prompt);
-        let limit = self.agent().limits.prompt;
+        let limit = self.agent().settings().limits.prompt;
         let answered = self.patience.wait_at_most(limit, Code::PromptTimeout, while_plugged(token, asked)).await;
         self.agent().prompts.settled().await;
         answered???;

@@ -73,7 +73,7 @@ impl Asking<'_> {
     async fn insist(&self, token: &Selected, permit: &Permit, stake: String, left: u32) -> Result<(), Denial> {
         let prompt = Prompt { lines: self.occasion(permit, token).lines(), question: stake };
         let asked = self.agent().prompts.confirm(&prompt);
-        let limit = self.agent().limits.prompt;
+        let limit = self.agent().settings().limits.prompt;
         let answer = self.patience.wait_at_most(limit, Code::PromptTimeout, while_plugged(token, asked)).await??;
         pin_guard::insisted(answer, left)
     }

@@ -40,7 +40,7 @@ pub struct Helpers(Arc<Starter>);
 
 struct Starter {
     program: PathBuf,
-    touch_limit: Duration,
+    touch_limit: Mutex<Duration>,
     quiet: QuietGaps,
     /// Said hello, and waits for its one request.
     spare: Mutex<Option<Helper>>,
@@ -50,7 +50,15 @@ impl Helpers {
     /// Helpers of this program, whose commands wait for a person at most `touch_limit`.
     #[must_use]
     pub fn new(program: PathBuf, touch_limit: Duration) -> Self {
-        Self(Arc::new(Starter { program, touch_limit, quiet: QuietGaps::default(), spare: Mutex::new(None) }))
+        let (touch_limit, spare) = (Mutex::new(touch_limit), Mutex::new(None));
+        Self(Arc::new(Starter { program, touch_limit, quiet: QuietGaps::default(), spare }))
+    }
+
+    /// Commands that come from now on wait so long for a person.
+    pub(crate) fn set_touch_limit(&self, limit: Duration) {
+        *self.0.touch_limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
+        // The one that was started ahead goes by the old one.
+        *self.0.spare() = None;
     }
 
     /// Starts the next request's helper. A failure is met again, and reported, by the request that needs it.
@@ -74,7 +82,7 @@ impl Starter {
         };
         tokio::spawn(log_complaints(stderr));
         let messages = FramedRead::new(stdout, LinesCodec::new_with_max_length(MAX_LINE));
-        let touch_limit = self.touch_limit;
+        let touch_limit = *self.touch_limit.lock().unwrap_or_else(PoisonError::into_inner);
         let mut helper = Helper { child, stdin: Some(stdin), messages, touch_limit, channels: Vec::new() };
         helper.hello().await?;
         Ok(helper)
