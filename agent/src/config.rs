@@ -144,10 +144,10 @@ pub struct AuditConfig {
 }
 
 impl AuditConfig {
-    /// Where the heads of this instance's log go, if anywhere.
+    /// Where the heads of the log in this folder go, if anywhere.
     #[must_use]
-    pub fn anchor(&self, instance: &str) -> Option<Anchor> {
-        let anchor = Anchor::new(self.anchor?, self.anchor_every.unwrap_or(1), instance);
+    pub fn anchor(&self, log: &Path) -> Option<Anchor> {
+        let anchor = Anchor::new(self.anchor?, self.anchor_every.unwrap_or(1), log);
         Some(match &self.anchor_socket {
             Some(socket) => anchor.at(socket),
             None => anchor,

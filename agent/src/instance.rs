@@ -65,7 +65,7 @@ impl Instance {
         let config = &loaded.config;
         let helper = helper_program(config)?;
         let upstreams = config.upstreams(&paths.home)?;
-        let anchor = config.audit.anchor(paths.instance());
+        let anchor = config.audit.anchor(&paths.instance_state);
         let audit = FileLog::open_anchored(&paths.audit_log(), anchor).context("the audit log can't be opened")?;
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
         // Before there are sockets: a signal that comes as soon as they can be seen has to take them away again.

@@ -86,12 +86,6 @@ impl Paths {
         (name == DEFAULT || numbered).then_some(name)
     }
 
-    /// This agent's name.
-    #[must_use]
-    pub fn instance(&self) -> &str {
-        self.instance_state.file_name().and_then(|name| name.to_str()).unwrap_or(DEFAULT)
-    }
-
     /// The audit log.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {

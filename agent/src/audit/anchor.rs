@@ -1,5 +1,6 @@
 //! Heads of the chain that are kept elsewhere: by journald or syslog, which send them on to where this account can't reach.
 
+use std::collections::VecDeque;
 use std::io::BufRead;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ const SD_ID: &str = "fido-ssh-agent@32473";
 /// LOG_AUTHPRIV and LOG_NOTICE (RFC 5424 § 6.2.1).
 const PRIORITY: u8 = 10 * 8 + 5;
 
+/// How many heads wait for a keeper that is away.
+const MOST_WAITING: usize = 1024;
+
 /// How long the end of the agent waits for a keeper that does not read.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -39,32 +43,38 @@ pub enum Keeper {
 pub struct Anchor {
     keeper: Keeper,
     socket: PathBuf,
-    instance: String,
+    /// The log's folder, which tells it from all others of this machine.
+    log: String,
     host: String,
     every: u64,
-    /// The number of the last record of which a head was sent.
-    sent: u64,
     last: Head,
+    /// The number of the last record whose head was or is to be sent.
+    due: u64,
+    /// Heads that could not be sent yet.
+    waiting: VecDeque<Head>,
     failing: bool,
 }
 
 impl Anchor {
-    /// Sends a head each `every` records, of the log of this agent.
+    /// Sends a head each `every` records, of the log in this folder.
     #[must_use]
-    pub fn new(keeper: Keeper, every: u64, instance: &str) -> Self {
+    pub fn new(keeper: Keeper, every: u64, log: &Path) -> Self {
         let socket = match keeper {
             Keeper::Journald => JOURNAL,
             Keeper::Syslog => SYSLOG,
         };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        // A line's end would begin another field, or another message.
+        let log = log.to_string_lossy().replace(|c: char| c.is_control(), "?");
         Self {
             keeper,
             socket: socket.into(),
-            instance: instance.to_owned(),
+            log,
             host,
             every: every.max(1),
-            sent: 0,
             last: Head::default(),
+            due: 0,
+            waiting: VecDeque::new(),
             failing: false,
         }
     }
@@ -76,35 +86,48 @@ impl Anchor {
         self
     }
 
-    /// Sends the head where it is time to. What can't be sent is said once, and keeps nobody waiting: the next head tells
-    /// of this record too.
+    /// Sends the head where it is time to, and those before it that could not be sent. A keeper that is away or does not read
+    /// keeps nobody waiting; that is said once.
     pub fn note(&mut self, head: Head) {
         self.last = head;
-        if head.sequence >= self.sent.saturating_add(self.every) {
-            self.hand_over(head, None);
+        if head.sequence >= self.due.saturating_add(self.every) {
+            self.push(head);
         }
+        self.send_waiting(None);
     }
 
     /// Sends the last head, unless it was sent. Nobody is held up by this any more, so it may wait a little.
     pub fn end(&mut self) {
-        if self.last.sequence > self.sent {
-            self.hand_over(self.last, Some(FAREWELL));
+        if self.last.sequence > self.due {
+            self.push(self.last);
         }
+        self.send_waiting(Some(FAREWELL));
     }
 
-    fn hand_over(&mut self, head: Head, patience: Option<Duration>) {
-        let result = self.send(head, patience);
-        match &result {
-            Ok(()) => self.sent = head.sequence,
-            Err(error) if !self.failing => {
-                tracing::error!(%error, socket = %self.socket.display(), "the audit log's head can't be handed over");
+    /// Of too many the first are dropped: the later ones tell of their records too.
+    fn push(&mut self, head: Head) {
+        self.due = head.sequence;
+        if self.waiting.len() >= MOST_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(head);
+    }
+
+    fn send_waiting(&mut self, patience: Option<Duration>) {
+        while let Some(head) = self.waiting.front() {
+            if let Err(error) = self.send(*head, patience) {
+                if !self.failing {
+                    tracing::error!(%error, socket = %self.socket.display(), "the audit log's head can't be handed over");
+                }
+                self.failing = true;
+                return;
             }
-            Err(_) => {}
+            self.waiting.pop_front();
+            self.failing = false;
         }
-        self.failing = result.is_err();
     }
 
-    /// A keeper that does not read must not hold up a login, so that by itself this does not wait.
+    /// Without patience it does not wait for a keeper that does not read.
     fn send(&self, head: Head, patience: Option<Duration>) -> std::io::Result<()> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(patience.is_none())?;
@@ -113,18 +136,20 @@ impl Anchor {
     }
 
     fn message(&self, Head { sequence, hash }: Head) -> String {
-        let Self { instance, host, .. } = self;
+        let Self { log, host, .. } = self;
         let text = format!("{WORDS}{sequence} {hash}");
         match self.keeper {
             Keeper::Journald => format!(
                 "MESSAGE={text}\nPRIORITY=5\nSYSLOG_FACILITY=10\nSYSLOG_IDENTIFIER=fido-ssh-agent\n\
-                 FIDO_SSH_AGENT_INSTANCE={instance}\nFIDO_SSH_AGENT_SEQUENCE={sequence}\nFIDO_SSH_AGENT_HEAD={hash}\n"
+                 FIDO_SSH_AGENT_AUDIT_LOG={log}\nFIDO_SSH_AGENT_SEQUENCE={sequence}\nFIDO_SSH_AGENT_HEAD={hash}\n"
             ),
             Keeper::Syslog => {
                 let (time, pid) = (jiff::Timestamp::now(), std::process::id());
+                // RFC 5424 § 6.3.3.
+                let log = log.replace('\\', r"\\").replace('"', "\\\"").replace(']', r"\]");
                 format!(
                     "<{PRIORITY}>1 {time:.6} {host} fido-ssh-agent {pid} audit-head \
-                     [{SD_ID} instance=\"{instance}\" sequence=\"{sequence}\" head=\"{hash}\"] {text}"
+                     [{SD_ID} log=\"{log}\" sequence=\"{sequence}\" head=\"{hash}\"] {text}"
                 )
             }
         }
@@ -177,7 +202,8 @@ mod tests {
         let path = folder.path().join("log");
         let keeps = UnixDatagram::bind(&path).unwrap();
         keeps.set_nonblocking(true).unwrap();
-        (folder, keeps, Anchor::new(keeper, every, "default").at(&path))
+        let anchor = Anchor::new(keeper, every, folder.path()).at(&path);
+        (folder, keeps, anchor)
     }
 
     fn kept(socket: &UnixDatagram) -> Option<String> {
@@ -230,6 +256,15 @@ mod tests {
         let socket = UnixDatagram::bind(folder.path().join("log")).unwrap();
         anchor.note(head(41));
         socket.set_nonblocking(true).unwrap();
-        assert_eq!(kept(&socket).and_then(|line| read(line.as_bytes())), Some(head(41)));
+        assert_eq!(kept(&socket).and_then(|line| read(line.as_bytes())), Some(head(40)), "it is late, and not lost");
+    }
+
+    #[test]
+    fn a_folder_of_any_name_is_no_second_field() {
+        let folder = Path::new("/a\n\"]\\b");
+        let message = Anchor::new(Keeper::Syslog, 1, folder).message(head(1));
+        assert!(message.contains(r#" log="/a?\"\]\\b" sequence="1" "#), "{message}");
+        let message = Anchor::new(Keeper::Journald, 1, folder).message(head(1));
+        assert!(message.lines().any(|line| line == r#"FIDO_SSH_AGENT_AUDIT_LOG=/a?"]\b"#), "{message}");
     }
 }
