@@ -38,7 +38,7 @@ impl std::error::Error for Denial {}
 macro_rules! codes {
     ($($variant:ident $name:literal $meaning:literal $next:literal $(=> $setting:literal)?)*) => {
         /// The stable code of a refusal. Codes are never renamed or given another meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Code {
             $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
         }

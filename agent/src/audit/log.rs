@@ -2,6 +2,7 @@
 
 mod file;
 mod lines;
+mod owed;
 mod scan;
 pub mod segments;
 mod writer;

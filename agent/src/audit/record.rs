@@ -1,9 +1,11 @@
 //! What a record holds. One record is one line of JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Hash, Head};
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
 use crate::token::protocol::Bytes;
 
 /// The version of the records' schema.
@@ -327,6 +329,17 @@ pub enum Act {
         length: u64,
         /// Their hash.
         hash: Hash,
+    },
+    /// What is not on record, since the log could not be written when it happened. No signature was given out.
+    Missed {
+        /// How many requests were refused, by the codes of their refusals.
+        refusals: BTreeMap<Code, u64>,
+        /// How many other records there would be, by what they are called here.
+        acts: BTreeMap<String, u64>,
+        /// When the first of them was to be written.
+        first: jiff::Timestamp,
+        /// When the last was.
+        last: jiff::Timestamp,
     },
     /// The agent started.
     Start {

@@ -1,14 +1,18 @@
 //! The refusals of a log, the latest first, each with what was asked: that may stand in an earlier record.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::backwards::Backwards;
 use super::record::{Act, Binding, Event, Outcome, Peer, Record, RecordId, RequestId, Subject};
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
 use crate::mute;
 use crate::refusal::Refusal;
+
+/// Of whom nothing is known.
+const NOT_ON_RECORD: &str = "a program that is not on record";
 
 /// A refusal that is on record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +45,13 @@ pub enum Asked {
     },
     /// A signature, whose intent is not in the log.
     UnknownSignature,
+    /// What could not be put on record: how often, by the codes of the refusals.
+    Missed {
+        /// How often for each reason.
+        refusals: BTreeMap<Code, u64>,
+        /// When the first of them was refused.
+        first: jiff::Timestamp,
+    },
     /// Something else.
     Other {
         /// What.
@@ -59,8 +70,10 @@ impl Recorded {
         let (id, denial) = (Some(self.id), self.denial.clone());
         match &self.asked {
             Asked::Signature { subject, .. } => Refusal::of_signature(id, subject, denial),
-            Asked::UnknownSignature => {
-                Refusal { id, asked: "a signature".into(), by: "a program that is not on record".into(), denial }
+            Asked::UnknownSignature => Refusal { id, asked: "a signature".into(), by: NOT_ON_RECORD.into(), denial },
+            Asked::Missed { refusals, .. } => {
+                let asked = format!("{} requests", refusals.values().sum::<u64>());
+                Refusal { id, asked, by: NOT_ON_RECORD.into(), denial }
             }
             Asked::Other { request, peer, bindings } => Refusal::of_act(id, request, peer, bindings, denial),
         }
@@ -71,7 +84,7 @@ impl Recorded {
     pub fn peer(&self) -> Option<&Peer> {
         match &self.asked {
             Asked::Signature { subject, .. } => Some(&subject.peer),
-            Asked::UnknownSignature => None,
+            Asked::UnknownSignature | Asked::Missed { .. } => None,
             Asked::Other { peer, .. } => Some(peer),
         }
     }
@@ -143,6 +156,13 @@ impl Search {
                 let asked = Asked::Other { request: mute::EVERYTHING.into(), peer, bindings: Vec::new() };
                 self.found.push(recorded(mute::denial(refusals, seconds), asked));
             }
+            Event::Act { act: Act::Missed { refusals, first, last, .. } } if wanted && !refusals.is_empty() => {
+                let codes = refusals.iter().map(|(code, number)| format!("{number} {code}"));
+                let codes = codes.collect::<Vec<_>>().join(", ");
+                let reason = format!("the audit log could not be written from {first} to {last}; refused were {codes}");
+                let denial = Denial::new(Code::AuditUnwritable, reason);
+                self.found.push(recorded(denial, Asked::Missed { refusals, first }));
+            }
             Event::Intent { request, intent } => {
                 let its = |open: &mut (u32, RequestId, usize)| (open.0, open.1) == (agent_pid, request);
                 for (_, _, place) in self.open.extract_if(.., its) {
@@ -162,7 +182,6 @@ mod tests {
     use super::*;
     use crate::audit::record::{Intent, Signer};
     use crate::audit::samples::{self, subject};
-    use crate::denial::Code;
 
     fn refused(subject: Option<Subject>, code: Code) -> Outcome {
         Outcome::Refused { denial: Denial::plain(code), subject }
@@ -239,6 +258,19 @@ mod tests {
         for none in [0, 1, 3, 7, 8] {
             assert_eq!(found(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn those_that_could_not_be_written_are_told_together() {
+        let refusals = [(Code::UnknownKey, 3), (Code::Locked, 1)].into();
+        let [first, last] = ["2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z"].map(|time| time.parse().unwrap());
+        let missed = Act::Missed { refusals, acts: BTreeMap::new(), first, last };
+        let (_dir, log) = log(vec![(1, Event::Act { act: missed })]);
+        let told = find(&log, RecordId(1)).unwrap().unwrap().refusal();
+        assert_eq!((told.asked.as_str(), told.denial.code), ("4 requests", Code::AuditUnwritable));
+        let reason = "the audit log could not be written from 2026-11-22T10:00:00Z to 2026-11-22T11:00:00Z; \
+                      refused were 3 unknown-key, 1 locked";
+        assert_eq!(told.denial.reason, reason);
     }
 
     #[test]

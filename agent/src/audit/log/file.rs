@@ -8,9 +8,10 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::lines::{Lines, Position, Tail};
+use super::lines::{Lines, Position, Tail, ours};
+use super::owed::Owed;
 use super::scan::scan;
-use super::segments::Segments;
+use super::segments::{RotationError, Segments};
 use crate::audit::chain::Head;
 use crate::audit::record::{Act, Event, OpenRequest, RecordId};
 
@@ -23,6 +24,9 @@ const END_OF_A_REQUEST: u64 = 16 * 1024;
 
 /// How much room is taken at once, where there is so much: to ask for each record would cost more than to write it.
 const RESERVE: u64 = 256 * 1024;
+
+/// After how many bytes more another segment is tried, where it could not be begun.
+const RETRY: u64 = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -39,8 +43,13 @@ pub(super) struct LogFile {
     /// nothing is promised any more.
     broken: bool,
     lines: Lines,
+    /// How many events of the last write are in the file as a whole, whether or not it succeeded.
+    events_in_file: usize,
+    owed: Owed,
     syncs: u64,
     segment: u64,
+    /// No segment begins before this length: the last time one should, it could not.
+    not_before: u64,
 }
 
 impl LogFile {
@@ -72,8 +81,11 @@ impl LogFile {
             stale: false,
             broken: false,
             lines: Lines::default(),
+            events_in_file: 0,
+            owed: Owed::default(),
             syncs: 0,
             segment: SEGMENT,
+            not_before: 0,
         })
     }
 
@@ -87,23 +99,57 @@ impl LogFile {
         self.position.head
     }
 
+    /// Whether there is something to be put on record that could not be, and may be by now.
+    pub(super) fn owes(&self) -> bool {
+        !self.owed.is_empty() && !self.broken
+    }
+
+    /// What is still to be put on record.
+    pub(super) fn owed(&self) -> &Owed {
+        &self.owed
+    }
+
     /// Makes records of what several ask for, each of them its events, by one write. Those that are told `Ok` have them on
     /// disk, and are given the name of their last. Where the disk has no room for all, those that end a request have theirs,
-    /// which was kept for them.
+    /// which was kept for them. What could not be written is owed, and comes before the next that can.
     pub(super) fn append(&mut self, requests: &[Vec<Event>]) -> Vec<std::io::Result<RecordId>> {
-        let all = self.write_all(requests.iter().flatten());
-        match all {
-            Err(Unwritten::NoRoom(error)) => {
-                let kept: Vec<_> = requests.iter().map(|events| self.has_room_kept(events)).collect();
-                let those = requests.iter().zip(&kept).filter(|(_, kept)| **kept).flat_map(|(events, _)| events);
-                let rest = self.write_all(those);
-                let written = requests.iter().zip(&kept).map(|(events, kept)| if *kept { events.len() } else { 0 });
-                let ids = self.last_ids(written);
-                let answer = |(kept, id): (bool, _)| if kept { answer(&rest, id) } else { Err(copy(&error)) };
-                kept.into_iter().zip(ids).map(answer).collect()
-            }
-            all => self.last_ids(requests.iter().map(Vec::len)).into_iter().map(|id| answer(&all, id)).collect(),
+        let mut tried = vec![true; requests.len()];
+        let mut result = self.try_append(requests, &tried, true);
+        let no_room = match &result {
+            Err(Unwritten::NoRoom(error)) => Some(copy(error)),
+            _ => None,
+        };
+        if no_room.is_some() {
+            tried = requests.iter().map(|events| self.has_room_kept(events)).collect();
+            result = self.try_append(requests, &tried, false);
         }
+        let ids = self.last_ids(counts(requests, &tried));
+        let answers = tried.iter().zip(ids).map(|(tried, id)| match &no_room {
+            Some(error) if !tried => Err(copy(error)),
+            _ => answer(&result, id),
+        });
+        answers.collect()
+    }
+
+    /// Writes what is owed, and the events of those that are tried. What can't be written is noted.
+    fn try_append(&mut self, requests: &[Vec<Event>], tried: &[bool], all: bool) -> Result<(), Unwritten> {
+        let owed = self.owed.records(all);
+        let result = self.write_all(owed.iter().chain(those(requests, tried)));
+        // In the order in which they were to be written: what is owed stands before the requests.
+        let in_file = self.events_in_file;
+        self.owed.paid(in_file.min(owed.len()));
+        if matches!(result, Err(Unwritten::NoRoom(_))) && all {
+            return result;
+        }
+        let mut left = in_file.saturating_sub(owed.len());
+        for (events, tried) in requests.iter().zip(tried) {
+            let there = *tried && events.len() <= left;
+            left = left.saturating_sub(if *tried { events.len() } else { 0 });
+            if !there {
+                self.owed.note(events, &self.position.open, jiff::Timestamp::now());
+            }
+        }
+        result
     }
 
     /// The names of the last record of each request, where so many records of each were just written, one request behind the
@@ -119,7 +165,6 @@ impl LogFile {
 
     /// Whether these belong to a request whose intent is written.
     fn has_room_kept(&self, events: &[Event]) -> bool {
-        let ours = |request| OpenRequest { agent_pid: std::process::id(), request };
         events.iter().all(|event| match event {
             Event::Attempt { request, .. } | Event::Outcome { request, .. } => {
                 self.position.open.contains(&ours(*request))
@@ -129,6 +174,11 @@ impl LogFile {
     }
 
     fn write_all<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> Result<(), Unwritten> {
+        self.events_in_file = 0;
+        let mut events = events.peekable();
+        if events.peek().is_none() {
+            return Ok(());
+        }
         if self.broken {
             return Err(Error::other("an earlier record may be lost; start the agent again").into());
         }
@@ -141,7 +191,7 @@ impl LogFile {
         if self.file.metadata()?.nlink() == 0 {
             return Err(Error::other("the log was removed; start the agent again").into());
         }
-        if self.length >= self.segment && matches!(self.position.tail, Tail::Whole) {
+        if self.length >= self.segment.max(self.not_before) && matches!(self.position.tail, Tail::Whole) {
             self.rotate()?;
         }
         self.lines.begin(self.position.clone())?;
@@ -149,11 +199,12 @@ impl LogFile {
             // The last file was taken away.
             self.lines.push(&self.beginning())?;
         }
+        let of_its_own = self.lines.len();
         for event in events {
             self.lines.push(event)?;
         }
         self.reserve()?;
-        self.write()?;
+        self.write(of_its_own)?;
         self.broken = true;
         self.file.sync_data()?;
         self.broken = false;
@@ -161,16 +212,32 @@ impl LogFile {
         Ok(())
     }
 
-    /// Begins another segment, with the end of this one in its first record.
+    /// Begins another segment, with the end of this one in its first record. Where that can't be, this one goes on: a record
+    /// in a file that is too long is better than none.
     fn rotate(&mut self) -> std::io::Result<()> {
         self.lines.begin(self.position.clone())?;
         self.lines.push(&self.beginning())?;
         let text = self.lines.text();
-        self.file = self.segments.rotate(self.position.head.sequence, text)?;
-        self.length = text.len() as u64;
-        self.reserved = self.length;
-        self.position = self.lines.in_file(text.len());
-        Ok(())
+        // The room that is kept for requests under way is in the old file.
+        let room = RESERVE.saturating_add((self.position.open.len() as u64).saturating_mul(END_OF_A_REQUEST));
+        match self.segments.rotate(self.position.head.sequence, text, room) {
+            Ok(file) => {
+                self.file = file;
+                self.length = text.len() as u64;
+                self.reserved = self.length;
+                self.position = self.lines.in_file(text.len());
+                Ok(())
+            }
+            Err(RotationError::NotBegun(error)) => {
+                tracing::warn!(%error, "another segment of the audit log can't be begun; this one goes on");
+                self.not_before = self.length.saturating_add(RETRY);
+                Ok(())
+            }
+            Err(RotationError::NotEnded(error)) => {
+                self.broken = true;
+                Err(error)
+            }
+        }
     }
 
     /// The first record of a segment behind another.
@@ -198,9 +265,9 @@ impl LogFile {
         Ok(())
     }
 
-    /// Writes the lines. After an error the chain goes on behind those that are in the file as a whole: nobody relies on
-    /// them, but their numbers are taken.
-    fn write(&mut self) -> std::io::Result<()> {
+    /// Writes the lines, the first of which the log has made of its own. After an error the chain goes on behind those that
+    /// are in the file as a whole: nobody relies on them, but their numbers are taken.
+    fn write(&mut self, of_its_own: usize) -> std::io::Result<()> {
         let mut written = 0;
         let text = self.lines.text();
         let result = loop {
@@ -215,6 +282,7 @@ impl LogFile {
                 Err(error) => break Err(error),
             }
         };
+        self.events_in_file = self.lines.whole(written).saturating_sub(of_its_own);
         self.position = self.lines.in_file(written);
         self.length = self.length.saturating_add(written as u64);
         self.stale = result.is_err();
@@ -239,171 +307,20 @@ fn answer(result: &Result<(), Unwritten>, id: RecordId) -> std::io::Result<Recor
     }
 }
 
+/// The events of those that are tried.
+fn those<'a>(requests: &'a [Vec<Event>], tried: &'a [bool]) -> impl Iterator<Item = &'a Event> {
+    requests.iter().zip(tried).filter(|(_, tried)| **tried).flat_map(|(events, _)| events)
+}
+
+/// How many events of each are tried.
+fn counts(requests: &[Vec<Event>], tried: &[bool]) -> impl Iterator<Item = usize> + Clone {
+    requests.iter().zip(tried).map(|(events, tried)| if *tried { events.len() } else { 0 })
+}
+
 /// An error for each of those who share it.
 fn copy(error: &Error) -> Error {
     error.raw_os_error().map_or_else(|| Error::new(error.kind(), error.to_string()), Error::from_raw_os_error)
 }
+
 #[cfg(test)]
-mod tests {
-    use std::os::fd::OwnedFd;
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::audit::canonical;
-    use crate::audit::chain::Hash;
-    use crate::audit::record::{Outcome, Record, RequestId};
-
-    fn act() -> Event {
-        Event::Act { act: Act::Stop }
-    }
-
-    /// One request's acts.
-    fn written(log: &mut LogFile, acts: usize) -> std::io::Result<()> {
-        log.append(&[(0..acts).map(|_| act()).collect()]).remove(0).map(drop)
-    }
-
-    fn device(path: &str) -> File {
-        File::options().append(true).open(path).unwrap()
-    }
-
-    fn new_log() -> (tempfile::TempDir, PathBuf, LogFile) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.jsonl");
-        let (log, _) = LogFile::open(&path).unwrap();
-        (folder, path, log)
-    }
-
-    /// The records of all segments, after a look at the chain; lines that are none have to be named by the next record.
-    fn records(path: &Path) -> Vec<Record> {
-        let mut head = Head::default();
-        let mut records: Vec<Record> = Vec::new();
-        for segment in Segments::of(path).all().unwrap() {
-            let text = std::fs::read_to_string(segment).unwrap();
-            let mut torn = String::new();
-            for line in text.lines() {
-                let Ok(record) = serde_json::from_str::<Record>(line) else {
-                    torn += &format!("{}{line}", if torn.is_empty() { "" } else { "\n" });
-                    continue;
-                };
-                assert!(canonical::read::<Record>(line.as_bytes()).is_some(), "{line}");
-                assert_eq!((record.sequence, record.previous), (head.sequence + 1, head.hash), "{line}");
-                if !torn.is_empty() {
-                    let (length, hash) = (torn.len() as u64, Hash::of(torn.as_bytes()));
-                    assert_eq!(record.event, Event::Act { act: Act::Torn { length, hash } });
-                    torn.clear();
-                }
-                head = head.after(line.as_bytes());
-                records.push(record);
-            }
-        }
-        records
-    }
-
-    fn sequence(path: &Path) -> Vec<u64> {
-        records(path).iter().map(|record| record.sequence).collect()
-    }
-
-    #[test]
-    fn a_full_disk_refuses_until_there_is_room() {
-        let (_folder, path, mut log) = new_log();
-        written(&mut log, 1).unwrap();
-        log.file = device("/dev/full");
-        assert!(written(&mut log, 2).is_err());
-        written(&mut log, 2).unwrap();
-        assert_eq!(sequence(&path), [1, 2, 3]);
-    }
-
-    /// The kernel may have thrown the pages away, so that a second sync, or one of another descriptor, would succeed.
-    #[test]
-    fn after_a_failed_sync_nothing_is_promised_any_more() {
-        let (_folder, path, mut log) = new_log();
-        // It takes writes, and can't be synced.
-        log.file = device("/dev/null");
-        assert_eq!(written(&mut log, 1).unwrap_err().kind(), ErrorKind::InvalidInput);
-        log.file = device(path.to_str().unwrap());
-        for _ in 0..2 {
-            let refused = written(&mut log, 1).unwrap_err();
-            assert!(refused.to_string().contains("may be lost"), "{refused}");
-        }
-        assert_eq!((sequence(&path), log.syncs()), (vec![], 0));
-    }
-
-    /// As where a disk fills up in the middle of a write: what is there keeps its numbers, whoever was refused, and the
-    /// record that is there in part is named by the next.
-    #[test]
-    fn the_chain_goes_on_where_a_write_ended_early() {
-        let (_folder, path, mut log) = new_log();
-        for room in [1, 100, 4096, 5000] {
-            // A pipe that nobody reads takes so much and no more.
-            let (mut reader, full) = std::io::pipe().unwrap();
-            rustix::io::ioctl_fionbio(&full, true).unwrap();
-            let filled = std::io::Write::write(&mut &full, &vec![b'x'; 65536 - room]).unwrap();
-            assert_eq!(filled, 65536 - room);
-            log.file = File::from(OwnedFd::from(full));
-            assert!(written(&mut log, 100).is_err());
-            // What the pipe took is what the disk has.
-            let mut taken = Vec::new();
-            std::io::Read::read_to_end(&mut NonBlocking(&mut reader), &mut taken).unwrap();
-            std::fs::File::options().append(true).open(&path).unwrap().write_all(&taken[filled..]).unwrap();
-            written(&mut log, 1).unwrap();
-        }
-        let all = records(&path);
-        assert!(all.len() > 8, "{}", all.len());
-        drop(log);
-        let (mut log, _) = LogFile::open(&path).unwrap();
-        assert_eq!(log.head().sequence, all.len() as u64);
-        written(&mut log, 1).unwrap();
-        assert_eq!(records(&path).len(), all.len() + 1);
-    }
-
-    /// Ends where nothing is left.
-    struct NonBlocking<'a>(&'a mut std::io::PipeReader);
-
-    impl std::io::Read for NonBlocking<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            rustix::io::ioctl_fionbio(&*self.0, true)?;
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-                read => read,
-            }
-        }
-    }
-
-    #[test]
-    fn an_agent_that_was_killed_in_the_middle_of_a_write_leaves_a_log_that_goes_on() {
-        let (_folder, path, mut log) = new_log();
-        written(&mut log, 3).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        for cut in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
-            std::fs::write(&path, &whole[..cut]).unwrap();
-            let (mut log, _) = LogFile::open(&path).unwrap();
-            written(&mut log, 1).unwrap();
-            records(&path);
-        }
-    }
-
-    #[test]
-    fn a_segment_that_is_full_is_put_aside_and_the_chain_goes_on() {
-        let (_folder, path, mut log) = new_log();
-        log.segment = 1000;
-        let intent = || Event::Outcome { request: RequestId(1), outcome: Outcome::Unknown { intent_by: 1 } };
-        for _ in 0..20 {
-            log.append(&[vec![intent()]]).remove(0).unwrap();
-        }
-        let segments = Segments::of(&path).archived().unwrap();
-        assert!(segments.len() > 2, "{segments:?}");
-        let all = records(&path);
-        let first = all.iter().find(|record| record.sequence == segments[0].last + 1).unwrap();
-        let Event::Act { act: Act::Segment { head, .. } } = &first.event else { panic!("{first:?}") };
-        assert_eq!((head.sequence, head.hash), (segments[0].last, first.previous));
-        let last = log.head();
-        drop(log);
-        let (log, _) = LogFile::open(&path).unwrap();
-        assert_eq!(log.head(), last);
-        // Even where the last of them is taken away.
-        std::fs::remove_file(&path).unwrap();
-        let (mut log, _) = LogFile::open(&path).unwrap();
-        written(&mut log, 1).unwrap();
-        assert_eq!(sequence(&path).last(), Some(&(segments.last().unwrap().last + 2)), "a beginning, and the act");
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use ssh_key::sha2::{Digest, Sha256};
 
 use crate::audit::canonical;
 use crate::audit::chain::{Hash, Head};
-use crate::audit::record::{Act, Event, OpenRequest, Outcome, Record, VERSION};
+use crate::audit::record::{Act, Event, OpenRequest, Outcome, Record, RequestId, VERSION};
 
 /// The memory that is kept from one write to the next: that of some twenty records.
 const KEPT: usize = 16 * 1024;
@@ -123,6 +123,16 @@ impl Lines {
         &self.text
     }
 
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// How many of them are whole when so much of the text is in the file.
+    pub(super) fn whole(&self, written: usize) -> usize {
+        self.records.partition_point(|line| line.end <= written)
+    }
+
     /// How many requests are under way after these.
     pub(super) fn open_after(&self) -> usize {
         self.position(self.records.len(), Tail::Whole).open.len()
@@ -130,7 +140,7 @@ impl Lines {
 
     /// Where the log stands when so much of the text is in the file.
     pub(super) fn in_file(&self, written: usize) -> Position {
-        let whole = self.records.partition_point(|line| line.end <= written);
+        let whole = self.whole(written);
         let last = whole.checked_sub(1).and_then(|last| self.records.get(last));
         let tail = match last {
             Some(line) if line.end == written => Tail::Unended,
@@ -163,9 +173,13 @@ impl Lines {
     }
 }
 
+/// A request of this agent.
+pub(super) fn ours(request: RequestId) -> OpenRequest {
+    OpenRequest { agent_pid: std::process::id(), request }
+}
+
 /// What an event does to the requests under way.
 fn effect(event: &Event) -> Effect {
-    let ours = |request| OpenRequest { agent_pid: std::process::id(), request };
     match event {
         Event::Intent { request, .. } => Effect::Opens(ours(*request)),
         Event::Outcome { request, outcome: Outcome::Unknown { intent_by } } => {

@@ -6,6 +6,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
 /// What a log's file is called while it is no segment yet.
 const NEW: &str = "new";
 
@@ -94,23 +97,19 @@ impl Segments {
         OpenOptions::new().append(true).open(&self.current)
     }
 
-    /// Puts a file with these records in the place of the current one, whose last record has this number. The new file is
-    /// whole and on disk before the names change, so that at no moment a record has no name.
-    pub(super) fn rotate(&self, last: u64, records: &[u8]) -> io::Result<File> {
-        let new = self.new_file();
-        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new).or_else(|error| {
-            // One that could not be written before.
-            if error.kind() != ErrorKind::AlreadyExists {
-                return Err(error);
-            }
-            fs::remove_file(&new)?;
-            OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new)
-        })?;
-        file.write_all(records)?;
-        file.sync_all()?;
-        fs::rename(&self.current, self.full_file(last))?;
-        fs::rename(&new, &self.current)?;
-        self.sync_folder()?;
+    /// Puts a file with these records, and so much room on the disk, in the place of the current one, whose last record has
+    /// this number. The new file is whole and on disk before the names change, so that at no moment a record has no name.
+    pub(super) fn rotate(&self, last: u64, records: &[u8], room: u64) -> Result<File, RotationError> {
+        let (new, full) = (self.new_file(), self.full_file(last));
+        let file = new_file(&new, records, room).map_err(RotationError::NotBegun)?;
+        fs::rename(&self.current, &full).map_err(RotationError::NotBegun)?;
+        if let Err(error) = fs::rename(&new, &self.current) {
+            return Err(match fs::rename(&full, &self.current) {
+                Ok(()) => RotationError::NotBegun(error),
+                Err(_) => RotationError::NotEnded(error),
+            });
+        }
+        self.sync_folder().map_err(RotationError::NotEnded)?;
         Ok(file)
     }
 
@@ -155,6 +154,35 @@ impl Segments {
         let plain = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
         digits.parse().ok().filter(|_| plain)
     }
+}
+
+/// Why no other segment was begun.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RotationError {
+    /// All is as it was before.
+    #[error(transparent)]
+    NotBegun(io::Error),
+    /// Which names the files have after a crash is not known.
+    #[error(transparent)]
+    NotEnded(io::Error),
+}
+
+/// Writes a file that has to be new, with so much room for more. One that is there could not be finished before.
+fn new_file(path: &Path, records: &[u8], room: u64) -> io::Result<File> {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    let taken = fallocate(&file, FallocateFlags::KEEP_SIZE, 0, room.saturating_add(records.len() as u64));
+    // A file system that can't: a full disk is met later.
+    if let Err(full @ (Errno::NOSPC | Errno::DQUOT)) = taken {
+        return Err(full.into());
+    }
+    file.write_all(records)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! for company: what comes alone is written at once.
 
 use std::io::Error;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -15,6 +16,9 @@ use crate::audit::record::{Event, RecordId};
 
 /// Requests to one disk write, at most: the first of them is not to wait while a flood goes on.
 const BATCH: usize = 256;
+
+/// After which time what could not be written is tried again, where nobody asks for anything else.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Where records are handed to the thread, which alone holds the file.
 #[derive(Debug)]
@@ -59,6 +63,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(file) = self.finish() {
+            if !file.owed().is_empty() {
+                tracing::error!(owed = %file.owed(), "the audit log could not be written to the end");
+            }
             tracing::debug!(syncs = file.syncs(), "the audit log is closed");
         }
     }
@@ -67,21 +74,32 @@ impl Drop for Writer {
 /// Writes what is asked for, until nobody can ask any more. A head is handed over when its record is on disk, and those who
 /// wait for that have been told.
 fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Option<Anchor>) {
-    while let Ok(first) = requests.recv() {
-        let batch = std::iter::once(first).chain(requests.try_iter()).take(BATCH);
+    while let Ok(first) = next(requests, file.owes()) {
+        let batch = first.into_iter().chain(requests.try_iter()).take(BATCH);
         let (events, done): (Vec<_>, Vec<_>) = batch.map(|request| (request.events, request.done)).unzip();
-        let results = file.append(&events);
-        let written = results.iter().any(Result::is_ok);
-        for (done, result) in done.into_iter().zip(results) {
+        let syncs = file.syncs();
+        for (done, result) in done.into_iter().zip(file.append(&events)) {
             // Whoever gave up needs no answer.
             let _ = done.send(result);
         }
-        if let Some(anchor) = anchor.as_mut().filter(|_| written) {
+        if let Some(anchor) = anchor.as_mut().filter(|_| file.syncs() > syncs) {
             anchor.note(file.head());
         }
     }
     if let Some(anchor) = anchor {
         anchor.end();
+    }
+}
+
+/// Waits for a request. None where it is time to try what is owed again.
+fn next(requests: &Receiver<Request>, owes: bool) -> Result<Option<Request>, RecvError> {
+    if !owes {
+        return requests.recv().map(Some);
+    }
+    match requests.recv_timeout(RETRY) {
+        Ok(request) => Ok(Some(request)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(RecvError),
     }
 }
 
@@ -167,7 +185,7 @@ mod tests {
         assert!(written_together(2, &mut log).iter().all(Result::is_err), "is not tried again");
         assert_eq!(kinds(device("/dev/full"), &mut log), [ErrorKind::StorageFull; TOGETHER], "a full disk");
         assert!(written_together(2, &mut log).iter().all(Result::is_ok), "is tried again");
-        assert_eq!(lines(&path), 2);
+        assert_eq!(lines(&path), 3, "and those that are missing are counted");
     }
 
     #[test]
