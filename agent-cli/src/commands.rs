@@ -3,9 +3,11 @@
 pub(crate) mod add;
 pub(crate) mod attach;
 pub(crate) mod audit;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod list;
+pub(crate) mod manual;
 pub(crate) mod remove;
 pub(crate) mod status;
 pub(crate) mod tokens;

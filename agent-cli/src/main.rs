@@ -19,9 +19,9 @@ mod terminal;
 use std::process::ExitCode;
 
 use agent::hardening;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{add, attach, audit, config, generate, list, remove, status, tokens, unlock, why};
+use commands::{add, attach, audit, completions, config, generate, list, manual, remove, status, tokens, unlock, why};
 use problem::{Problem, USAGE};
 use terminal::Terminal;
 
@@ -62,6 +62,11 @@ enum Command {
     Why(why::Options),
     /// Unlocks the agent after a suspend or screen lock (`lock_on`), where the session does not say that you are back
     Unlock,
+    /// Prints what a shell has to read so that it completes this program's command line
+    Completions(completions::Options),
+    /// Writes the manual pages into a folder, as packages have them
+    #[command(hide = true)]
+    Manual(manual::Options),
 }
 
 fn main() -> ExitCode {
@@ -100,14 +105,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Status(options) => status::run(options),
         Command::Config(options) => config::run(options),
         Command::Why(options) => why::run(options),
+        Command::Completions(options) => completions::run(options, Arguments::command()),
+        Command::Manual(options) => manual::run(options, Arguments::command()),
         Command::Unlock => unlock::run(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ mod admission;
 pub mod agent;
 #[cfg(test)]
 mod any_bytes;
+pub mod arguments;
 pub mod assertion;
 pub mod audit;
 pub mod certificate;

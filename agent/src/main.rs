@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent::arguments::Arguments;
 use agent::claim::{Claim, Place};
 use agent::config::{Loaded, UpstreamConfig};
 use agent::environment;
@@ -15,8 +16,8 @@ use agent::paths::Paths;
 use agent::{hardening, logging, socket};
 use anyhow::{Context, anyhow};
 use clap::Parser;
+use command_line::background;
 use command_line::shell::Shell;
-use command_line::{Arguments, background};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Wrong usage, where clap would exit with 2, which here means "agent unreachable" (as with ssh-add).

@@ -5,9 +5,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use agent::config::reference::{Default, Holds, SECTIONS};
 use agent::denial::Code;
 
-/// `docs/refusals.md` lists every refusal. Where it is out of date, this writes it anew and fails once.
+/// `docs/refusals.md` lists every refusal.
 #[test]
 fn every_refusal_is_documented() {
     let mut page = String::from(
@@ -22,10 +23,43 @@ fn every_refusal_is_documented() {
             let _ = writeln!(page, "The setting that decides it is `{setting}`.");
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/refusals.md");
+    up_to_date("docs/refusals.md", &page);
+}
+
+/// `docs/settings.md` lists every setting.
+#[test]
+fn every_setting_is_documented() {
+    let mut page = String::from(
+        "# Settings\n\nThey are in `~/.config/fido-ssh-agent/config.toml`, in [TOML](https://toml.io), and before it in\n\
+         `/etc/fido-ssh-agent/config.toml`, whose settings hold where yours gives none. A list of tables (`[[host]]`) is one setting: yours\n\
+         takes the place of all of it. `agent-cli config show` says what holds, and where it is given; `agent-cli config check` whether the\n\
+         files can be used. After SIGHUP the agent goes by what they say then, but for the settings that are read at the start only.\n",
+    );
+    for section in SECTIONS {
+        let heading = section.heading();
+        let heading = if heading.is_empty() { "At the top".into() } else { format!("`{heading}`") };
+        let _ = write!(page, "\n## {heading}\n\n{}\n\n", section.about);
+        page += "| setting | what it may be | by default | what it does |\n|---|---|---|---|\n";
+        for setting in section.settings {
+            let default = match setting.default {
+                Default::Is(value) => format!("`{value}`"),
+                Default::Says(what) => what.into(),
+                Default::Required => "has to be given".into(),
+            };
+            let start = if setting.holds == Holds::AtNextStart { " Read at the start only." } else { "" };
+            let _ =
+                writeln!(page, "| `{}` | {} | {default} | {}{start} |", setting.name, setting.values, setting.about);
+        }
+    }
+    up_to_date("docs/settings.md", &page);
+}
+
+/// Where a page is out of date, this writes it anew and fails once.
+fn up_to_date(name: &str, page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     if std::fs::read_to_string(&path).unwrap_or_default() != page {
         std::fs::write(&path, page).unwrap();
-        panic!("docs/refusals.md was out of date and has been written anew: commit it");
+        panic!("{name} was out of date and has been written anew: commit it");
     }
 }
 

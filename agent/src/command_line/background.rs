@@ -10,11 +10,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use agent::arguments::Arguments;
 use agent::environment::HANDED_OVER;
 use agent::paths::Paths;
 use anyhow::{Context, bail};
-
-use super::Arguments;
 
 /// An agent in the background.
 pub(crate) struct Started {

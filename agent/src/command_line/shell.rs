@@ -4,9 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use agent::arguments::Arguments;
 use agent::environment;
-
-use super::Arguments;
 
 /// The shell that evaluates it.
 #[derive(Debug, Clone, Copy)]

@@ -79,7 +79,7 @@ pub const SECTIONS: &[Section] = &[
         settings: &[
             Setting {
                 name: "helper",
-                values: "a path",
+                values: "a whole path",
                 default: Default::Says("beside the agent's program, or in its libexec"),
                 holds: Holds::AtNextStart,
                 about: "The token helper's program. Nobody else may be able to change it or its folder, since it is given PINs.",
