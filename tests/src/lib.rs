@@ -38,6 +38,7 @@ mod scene;
 mod terminal;
 mod tmux;
 mod token;
+mod verifiers;
 
 pub use agent_process::{Agent, AgentOptions};
 pub use audit::Audit;
@@ -59,6 +60,7 @@ pub use scene::Scene;
 pub use terminal::Terminal;
 pub use tmux::Tmux;
 pub use token::{PIN, TokenKind};
+pub use verifiers::{SecondVerifier, first_verdict};
 
 use std::time::Duration;
 
