@@ -68,9 +68,12 @@ class Schema:
         fitting = [seen for seen in (self.members(schema, value) for schema in schemas) if seen is not None]
         return fitting[0] if len(fitting) == 1 else None
 
+    def propertyNames(self, schema, value, _schema, _seen):
+        return all(self.members(schema, name) is not None for name in value)
+
     def additionalProperties(self, allowed, value, schema, _seen):
-        assert allowed is False
-        return value.keys() <= schema["properties"].keys()
+        others = value.keys() - schema.get("properties", {}).keys()
+        return not others if allowed is False else self.items(allowed, [value[name] for name in others], schema, None)
 
     def unevaluatedProperties(self, allowed, value, _schema, seen):
         """Has to be the last keyword of its schema."""
