@@ -4,10 +4,13 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::thread;
 
 use agent::audit::anchor;
 use agent::audit::chain::{Hash, Head};
-use tests::{Agent, Env, KeyFile, PATIENCE, SIGN_RESPONSE, sshsig};
+use agent::audit::record::Act;
+use tests::{Agent, Audit, Env, KeyFile, PATIENCE, SIGN_RESPONSE, sshsig};
 
 /// Who keeps heads, in the place of the system's journal or syslog.
 struct Keeper(UnixDatagram);
@@ -33,12 +36,12 @@ impl Keeper {
         self.0.set_nonblocking(false).expect("a socket may block");
     }
 
-    /// All messages up to the one with this head.
-    fn messages_up_to(&self, last: Head) -> Vec<String> {
+    /// All messages up to the one of the agent's end.
+    fn messages_to_the_end(&self, log: &Audit) -> Vec<String> {
         let mut messages = Vec::new();
         loop {
             messages.push(self.message());
-            if head(messages.last().unwrap()) == last {
+            if log.acts().last() == Some(&Act::Stop) && head(messages.last().unwrap()) == head_of(log.path()) {
                 return messages;
             }
         }
@@ -64,19 +67,21 @@ fn sign(agent: &Agent, key: &KeyFile) {
 }
 
 /// The head of the log by its lines.
-fn head_of(log: &std::path::Path) -> Head {
+fn head_of(log: &Path) -> Head {
     let text = fs::read(log).unwrap();
     text.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').fold(Head::default(), Head::after)
 }
 
 /// Ends the agent, and holds its log against what the keeper has.
 fn verified(env: &Env, agent: Agent, keeper: &Keeper) -> Vec<String> {
-    let log = agent.audit().path().to_owned();
-    agent.terminate();
-    let messages = keeper.messages_up_to(head_of(&log));
+    let log = agent.audit();
+    // The keeper reads while the agent ends.
+    let end = thread::spawn(|| agent.terminate());
+    let messages = keeper.messages_to_the_end(&log);
+    end.join().unwrap();
     let kept = env.path("kept");
     fs::write(&kept, messages.concat().replace('<', "\n<")).unwrap();
-    let cli = env.program(tests::built("agent-cli")).args(["audit", "verify", "--json", "--log"]).arg(&log);
+    let cli = env.program(tests::built("agent-cli")).args(["audit", "verify", "--json", "--log"]).arg(log.path());
     let report = cli.arg("--anchor").arg(&kept).run().success().stdout;
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["anchored"], messages.len(), "{report}");
