@@ -30,6 +30,7 @@ pub struct AgentOptions {
     helper_variables: Vec<(String, String)>,
     file_size_is_an_error: bool,
     as_nobody: bool,
+    disk: Option<String>,
     log: &'static str,
 }
 
@@ -49,6 +50,7 @@ impl AgentOptions {
             helper_variables: Vec::new(),
             file_size_is_an_error: false,
             as_nobody: false,
+            disk: None,
             log: "debug",
         }
     }
@@ -158,6 +160,13 @@ impl AgentOptions {
         self
     }
 
+    /// What it keeps is on a disk of its own of this size, such as `1m`, which is gone when it ends. It takes root to do so.
+    #[must_use]
+    pub fn with_a_disk_of(mut self, size: &str) -> Self {
+        self.disk = Some(size.into());
+        self
+    }
+
     /// It runs as the user `nobody`, whose this place is from then on. It takes root to do so, and everybody may look at
     /// the place, so that it is the agent itself that keeps others out.
     #[must_use]
@@ -176,7 +185,13 @@ impl AgentOptions {
         command.arg(&socket).args(&self.arguments);
         let process = Program::new(command).start();
         process.stdout().wait_for("SSH_AUTH_SOCK=");
-        Agent { env, process, socket }
+        let state = env.path("state");
+        let state = match &self.disk {
+            // As the agent itself sees it.
+            Some(_) => PathBuf::from(format!("/proc/{}/root{}", process.pid(), state.display())),
+            None => state,
+        };
+        Agent { env, process, socket, state }
     }
 
     /// The agent's program with other arguments, under the same circumstances.
@@ -197,6 +212,8 @@ impl AgentOptions {
         let agent = built("agent");
         let mut command = if self.as_nobody {
             self.command_as_nobody(&agent)
+        } else if let Some(size) = &self.disk {
+            self.command_with_a_disk_of(size, &agent)
         } else if self.file_size_is_an_error {
             let mut env = self.in_the_same_circumstances("env");
             env.arg("--ignore-signal=XFSZ").arg(agent);
@@ -205,6 +222,14 @@ impl AgentOptions {
             self.in_the_same_circumstances(agent)
         };
         command.args(arguments);
+        command
+    }
+
+    /// The disk is mounted where this agent alone sees it, and nobody has to unmount it.
+    fn command_with_a_disk_of(&self, size: &str, agent: &Path) -> Command {
+        let mut command = self.in_the_same_circumstances("unshare");
+        let script = "mount -t tmpfs -o mode=700,size=$1 none \"$2\" && shift 2 && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh", size]).arg(self.env.path("state")).arg(agent);
         command
     }
 
@@ -263,6 +288,7 @@ pub struct Agent {
     env: Env,
     process: Running,
     socket: PathBuf,
+    state: PathBuf,
 }
 
 impl Agent {
@@ -281,21 +307,13 @@ impl Agent {
     /// Its control socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
-        self.file_of_the_instance("run", "control.sock")
+        file_of_the_instance(&self.env.path("run"), "control.sock")
     }
 
     /// Its audit log.
     #[must_use]
     pub fn audit(&self) -> Audit {
-        Audit::at(self.file_of_the_instance("state", "audit.jsonl"))
-    }
-
-    /// There is one agent a scenario, so there is one such file.
-    fn file_of_the_instance(&self, root: &str, name: &str) -> PathBuf {
-        let folder = self.env.path(root).join("fido-ssh-agent");
-        let instances = fs::read_dir(&folder).expect("the agent has made its folder");
-        let mut files = instances.map(|entry| entry.expect("a folder can be read").path().join(name));
-        files.find(|file| file.exists()).unwrap_or_else(|| panic!("no {name} below {}", folder.display()))
+        Audit::at(file_of_the_instance(&self.state, "audit.jsonl"))
     }
 
     /// What it says on standard error.
@@ -390,6 +408,14 @@ impl Agent {
     pub fn connect(&self) -> Client {
         Client::connect(&self.socket)
     }
+}
+
+/// There is one agent a scenario, so there is one such file.
+fn file_of_the_instance(root: &Path, name: &str) -> PathBuf {
+    let folder = root.join("fido-ssh-agent");
+    let instances = fs::read_dir(&folder).expect("the agent has made its folder");
+    let mut files = instances.map(|entry| entry.expect("a folder can be read").path().join(name));
+    files.find(|file| file.exists()).unwrap_or_else(|| panic!("no {name} below {}", folder.display()))
 }
 
 impl Drop for Agent {

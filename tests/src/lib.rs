@@ -35,6 +35,7 @@ mod program;
 mod protocol;
 mod rival;
 mod scene;
+mod strace;
 mod terminal;
 mod tmux;
 mod token;
@@ -57,6 +58,7 @@ pub use protocol::{
 };
 pub use rival::Rival;
 pub use scene::Scene;
+pub use strace::{Strace, Thread};
 pub use terminal::Terminal;
 pub use tmux::Tmux;
 pub use token::{PIN, TokenKind};

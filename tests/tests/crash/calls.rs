@@ -1,18 +1,9 @@
-//! The recorder: strace on one thread of the agent.
+//! The recorder: strace on the threads that are on the way of each signature.
 
 use std::fmt;
 use std::path::Path;
 
-use tests::{Env, Running};
-
-/// A thread of the agent that is on the way of each signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thread {
-    /// It speaks to clients, helpers and upstream agents.
-    Main,
-    /// It writes the log.
-    Audit,
-}
+use tests::{Agent, Strace, Thread};
 
 /// A system call, as strace finds it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,40 +23,23 @@ impl fmt::Display for Call {
 /// strace, on one thread.
 pub(crate) struct Recorder {
     thread: Thread,
-    strace: Running,
+    strace: Strace,
 }
 
 impl Recorder {
     /// Records from now on, and has the agent killed before it makes the call `last` of this thread. `without_sync`: the first
     /// sync says that it succeeded, and is not made.
-    pub(crate) fn attach(env: &Env, agent: u32, thread: Thread, last: Option<&Call>, without_sync: bool) -> Self {
-        let mut strace = env.program("strace").args(["-y", "-s", "0", "-p"]).arg(id(agent, thread));
-        if let Some(Call { name, nth, .. }) = last.filter(|call| call.thread == thread) {
-            strace = strace.args(["-e", &format!("inject={name}:signal=KILL:when={nth}")]);
-        }
-        if without_sync && thread == Thread::Audit {
-            strace = strace.args(["-e", "inject=fdatasync:retval=0:when=1"]);
-        }
-        let strace = strace.start();
-        strace.stderr().wait_for(" attached");
-        Self { thread, strace }
+    pub(crate) fn attach(agent: &Agent, thread: Thread, last: Option<&Call>, without_sync: bool) -> Self {
+        let last = last.filter(|call| call.thread == thread);
+        let kill = last.map(|Call { name, nth, .. }| format!("{name}:signal=KILL:when={nth}"));
+        let skip = (without_sync && thread == Thread::Audit).then_some("fdatasync:retval=0:when=1");
+        Self { thread, strace: Strace::attach(agent, thread, kill.as_deref().into_iter().chain(skip)) }
     }
 
     /// What was recorded. The thread has to be gone.
     pub(crate) fn end(self) -> Recording {
-        Recording { thread: self.thread, text: self.strace.wait().stderr }
+        Recording { thread: self.thread, text: self.strace.end() }
     }
-}
-
-fn id(agent: u32, thread: Thread) -> String {
-    if thread == Thread::Main {
-        return agent.to_string();
-    }
-    let threads = std::fs::read_dir(format!("/proc/{agent}/task")).expect("the agent runs");
-    let mut threads = threads.map(|thread| thread.expect("a folder can be read").path());
-    let named = |thread: &Path| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "audit");
-    let audit = threads.find(|thread| named(thread)).expect("a thread writes the log");
-    audit.file_name().expect("threads have numbers").to_string_lossy().into_owned()
 }
 
 /// What one thread did.

@@ -13,7 +13,9 @@ mod place;
 
 use std::io::Write;
 
-use calls::{Call, Thread};
+use tests::Thread;
+
+use calls::Call;
 use judge::{Violation, judge};
 use place::{Forgotten, Place, Way};
 

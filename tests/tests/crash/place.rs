@@ -5,9 +5,9 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 
 use soft_token::{Device, What};
-use tests::{Agent, Client, Env, KeyFile, REQUEST_IDENTITIES, Recipe, TokenKind, built, sshsig};
+use tests::{Agent, Client, Env, KeyFile, REQUEST_IDENTITIES, Recipe, Thread, TokenKind, built, sshsig};
 
-use crate::calls::{Call, Recorder, Thread};
+use crate::calls::{Call, Recorder};
 use crate::judge::{all_settled, events};
 
 /// What `agent-cli audit verify` ends with.
@@ -118,7 +118,7 @@ impl Place {
         // The one that kills comes last: the other finds nothing to record once it has.
         let mut threads = [Thread::Main, Thread::Audit];
         threads.sort_by_key(|thread| last.is_some_and(|call| call.thread == *thread));
-        let recorders = threads.map(|thread| Recorder::attach(&self.env, agent.pid(), thread, last, without_sync));
+        let recorders = threads.map(|thread| Recorder::attach(&agent, thread, last, without_sync));
         let reply = ask(&agent, |client| self.begin(client));
         // What comes behind the answer has happened when another one is answered.
         let killed = ask(&agent, |client| client.send_message(&[REQUEST_IDENTITIES])).is_none();
