@@ -8,18 +8,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub use files::{Given, Loaded, holds_at_next_start};
 pub use problem::{Problem, Problems};
 
 use crate::audit::anchor::{Anchor, Keeper};
+use crate::audit::log::retention::Retention;
 use crate::audit::record::LeaveReason;
 use crate::identity::parse_fingerprint;
 use crate::limits::Limits;
 use crate::mute;
 use crate::offer::HostRule;
 use crate::policy::{self, Rule, VerificationMode};
+
+/// The least that may be kept of the audit log: some segments of it, since only whole ones go.
+const FEWEST_MIB: u32 = 64;
 
 /// The file `config.toml`. Unknown settings are refused.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -141,9 +146,22 @@ pub struct AuditConfig {
     pub anchor_every: Option<u64>,
     /// The socket of who keeps them, where it is not the system's.
     pub anchor_socket: Option<PathBuf>,
+    /// For how many days records are kept; for ever when absent.
+    pub keep_days: Option<u32>,
+    /// How many MiB of records are kept; all when absent.
+    pub keep_mib: Option<u32>,
 }
 
 impl AuditConfig {
+    /// What is kept of the log.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            age: self.keep_days.map(|days| SignedDuration::from_hours(24 * i64::from(days))),
+            size: self.keep_mib.map(|mib| u64::from(mib) * 1024 * 1024),
+        }
+    }
+
     /// Where the heads of the log in this folder go, if anywhere.
     #[must_use]
     pub fn anchor(&self, log: &Path) -> Option<Anchor> {
@@ -218,7 +236,12 @@ impl Config {
                 wrong(name, None, format!("{name} = {program:?}: write the program's whole path"));
             }
         }
-        let AuditConfig { anchor_every, anchor_socket, .. } = &self.audit;
+        let AuditConfig { anchor_every, anchor_socket, keep_days, keep_mib, .. } = &self.audit;
+        for (name, given, least) in [("audit.keep_days", keep_days, 1), ("audit.keep_mib", keep_mib, FEWEST_MIB)] {
+            if given.is_some_and(|given| given < least) {
+                wrong(name, None, format!("{name} has to be at least {least}"));
+            }
+        }
         if *anchor_every == Some(0) {
             wrong("audit.anchor_every", None, "audit.anchor_every has to be at least 1".into());
         }
@@ -246,7 +269,7 @@ impl Config {
 
     /// The setting that needs another one, which no file gives; and what to say of it.
     fn lacks(&self) -> Option<(&'static str, &'static str)> {
-        let AuditConfig { anchor, anchor_every, anchor_socket } = &self.audit;
+        let AuditConfig { anchor, anchor_every, anchor_socket, .. } = &self.audit;
         let setting = match (anchor, anchor_every, anchor_socket) {
             (None, Some(_), _) => "audit.anchor_every",
             (None, _, Some(_)) => "audit.anchor_socket",

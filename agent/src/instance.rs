@@ -66,7 +66,8 @@ impl Instance {
         let helper = helper_program(config)?;
         let upstreams = config.upstreams(&paths.home)?;
         let anchor = config.audit.anchor(&paths.instance_state);
-        let audit = FileLog::open_anchored(&paths.audit_log(), anchor).context("the audit log can't be opened")?;
+        let audit = FileLog::open_as_configured(&paths.audit_log(), anchor, config.audit.retention());
+        let audit = audit.context("the audit log can't be opened")?;
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
         // Before there are sockets: a signal that comes as soon as they can be seen has to take them away again.
         let end = End::catch(options.parent)?;

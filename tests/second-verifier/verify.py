@@ -60,13 +60,15 @@ class Verifier:
         self.log = log
         self.anchors = deque(sorted(anchors, key=lambda anchor: anchor["sequence"]))
         self.head, self.intents, self.garbage = dict(BEGINNING), {}, None
-        self.findings = []
+        self.findings, self.beginnings, self.removed = [], [], False
         self.report = {"segments": len(log.files), "records": 0, "first": 0, "signatures": 0, "unchecked": 0,
                        "hosts_proven": 0, "anchored": 0}
 
     def verify(self):
         for file in self.log.files:
             self.file(file)
+        if self.report["first"] > 1 and not self.removed:
+            self.find("tampered", self.log.current, 0)
         for anchor in self.anchors:
             self.find("not_anchored", self.log.current, 0)
             break
@@ -118,6 +120,10 @@ class Verifier:
             self.report["first"] = record["sequence"]
             expected = beginning or BEGINNING
         begins_file = number == 1 and record["sequence"] > 1
+        if number == 1 and beginning:
+            self.beginnings.append(beginning)
+        if record.get("act") == "segments_removed" and record["head"] in self.beginnings:
+            self.removed = True
         if (
             (record["sequence"], record["previous"]) != (expected["sequence"] + 1, expected["hash"])
             or (beginning is not None) != begins_file

@@ -3,6 +3,7 @@
 mod file;
 mod lines;
 mod owed;
+pub mod retention;
 mod scan;
 pub mod segments;
 mod writer;
@@ -15,6 +16,7 @@ use super::anchor::Anchor;
 use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, RecordId, RequestId};
 use super::{AuditError, AuditLog};
 use file::LogFile;
+use retention::Retention;
 use writer::Writer;
 
 /// A log in one file, which one daemon at a time holds (see `instance`). When it is dropped, all that was to be written is
@@ -32,16 +34,16 @@ impl FileLog {
     /// # Errors
     /// When the file can't be read, created or written.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        Self::open_anchored(path, None)
+        Self::open_as_configured(path, None, Retention::default())
     }
 
-    /// The same, with a keeper of its heads.
+    /// The same, with a keeper of its heads, and with no more of it kept than this.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_anchored(path: &Path, anchor: Option<Anchor>) -> Result<Self, AuditError> {
+    pub fn open_as_configured(path: &Path, anchor: Option<Anchor>, retention: Retention) -> Result<Self, AuditError> {
         let open = || {
-            let file = settled(path)?;
+            let file = settled(path, retention)?;
             Ok(Self { path: path.to_owned(), writer: Writer::start(file, anchor)? })
         };
         open().map_err(|source| audit_error(path, source))
@@ -53,8 +55,9 @@ impl FileLog {
     }
 }
 
-fn settled(path: &Path) -> std::io::Result<LogFile> {
-    let (mut file, orphans) = LogFile::open(path)?;
+fn settled(path: &Path, retention: Retention) -> std::io::Result<LogFile> {
+    let (file, orphans) = LogFile::open(path)?;
+    let mut file = file.keeping(retention);
     if !orphans.is_empty() {
         let unknown = |orphan: &OpenRequest| Event::Outcome {
             request: orphan.request,

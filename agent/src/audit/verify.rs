@@ -102,6 +102,8 @@ pub fn verify(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Report>
         anchors: anchors.into(),
         segment: PathBuf::new(),
         garbage: None,
+        beginnings: Vec::new(),
+        removed: false,
     };
     for line in Lines::of(current)? {
         verifier.line(&line?);
@@ -119,6 +121,10 @@ struct Verifier {
     segment: PathBuf,
     /// Lines behind the last record that are none.
     garbage: Option<Garbage>,
+    /// The heads that segments go on from.
+    beginnings: Vec<Head>,
+    /// Whether the log says itself that the segments before it were removed.
+    removed: bool,
 }
 
 struct Garbage {
@@ -190,6 +196,13 @@ impl Verifier {
             Event::Act { act: Act::Segment { head, .. } } => Some(*head),
             _ => None,
         };
+        if begins_segment {
+            self.beginnings.extend(beginning);
+        }
+        if let Event::Act { act: Act::SegmentsRemoved { head } } = &record.event {
+            // Where an agent was killed meanwhile, some of them are there.
+            self.removed |= self.beginnings.contains(head);
+        }
         // Where segments were removed, the first record that is left says where it goes on.
         let expected = if begins_log { beginning.unwrap_or_default() } else { head };
         if record.sequence != expected.sequence.saturating_add(1) {
@@ -280,6 +293,10 @@ impl Verifier {
             self.find(kind, &first, "the line is no record");
         }
         self.name_agrees();
+        if self.report.first > 1 && !self.removed {
+            let what = format!("the records before {} were removed, and none says so", self.report.first);
+            self.push(Kind::Tampered, current.to_owned(), 0, what);
+        }
         if let Some(anchor) = self.anchors.back().copied() {
             let what = format!(
                 "record {} was anchored, and the log ends with record {}",

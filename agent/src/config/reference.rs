@@ -219,7 +219,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "audit",
         many: false,
-        about: "Who keeps the head of the audit log, beside the log itself.",
+        about: "The audit log: how much of it is kept, and who keeps its head beside it.",
         settings: &[
             Setting {
                 name: "anchor",
@@ -241,6 +241,21 @@ pub const SECTIONS: &[Section] = &[
                 default: Default::Says("the system's"),
                 holds: Holds::AtNextStart,
                 about: "The socket of who keeps them. It needs anchor.",
+            },
+            Setting {
+                name: "keep_days",
+                values: "at least 1",
+                default: Default::Says("all are kept"),
+                holds: Holds::AtNextStart,
+                about: "Older records are removed: whole files of 16 MiB, when another one is begun and when the agent starts.",
+            },
+            Setting {
+                name: "keep_mib",
+                values: "at least 64",
+                default: Default::Says("all are kept"),
+                holds: Holds::AtNextStart,
+                about: "The oldest files are removed while there is more than this, whatever is in them: who can have the agent \
+                        refuse much has it forget sooner.",
             },
         ],
     },

@@ -1,5 +1,9 @@
 //! What somebody does to a log.
 
+use agent::audit::AuditLog;
+use agent::audit::log::FileLog;
+use agent::audit::log::retention::Retention;
+use agent::audit::record::Act;
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -46,6 +50,7 @@ pub(crate) fn classes(real: &Files) -> Vec<(&'static str, Vec<Files>)> {
         ("the last file removed", vec![Files([&real.0[..last], &[(real.0[last].0.clone(), vec![])]].concat())]),
         ("a segment removed that is not the first", vec![Files([&real.0[..1], &real.0[2..]].concat())]),
         ("the first segments removed", vec![Files(real.0[1..].to_vec()), Files(real.0[2..].to_vec())]),
+        ("the first segments removed by an agent, as configured", vec![removed_by_an_agent(real)]),
         ("two segments swapped", vec![swapped(real)]),
         ("one record changed, and hashed anew in the next", vec![with(&|lines| hashed_anew(lines, place))]),
         (
@@ -136,6 +141,19 @@ fn signature_flipped(real: &Files) -> Files {
     flip(&mut record["signature"]);
     lines[signed] = text(&record);
     real.with_lines(real.last(), &lines)
+}
+
+/// An agent keeps as little as it can.
+fn removed_by_an_agent(real: &Files) -> Files {
+    let (_folder, path) = real.write();
+    let retention = Retention { size: Some(1), ..Retention::default() };
+    let log = FileLog::open_as_configured(&path, None, retention).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(log.act(Act::Lock)).unwrap();
+    drop(log);
+    let left = Files::read(&path);
+    assert_eq!(left.last(), 0, "the file that is written to stays");
+    left
 }
 
 /// Two full segments have each other's names.

@@ -67,7 +67,7 @@ fn describe(report: &Report) -> String {
         ("anchors", format!("{} agree", report.anchored)),
     ];
     if report.first > 1 {
-        rows.push(("removed", format!("the records before {}: only an anchor can say that they were", report.first)));
+        rows.push(("removed", format!("the records before {}: what they were only a copy can say", report.first)));
     }
     let verdict = match report.gravest() {
         None => "clean: the chain is whole",

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::lines::{Lines, Position, Tail, ours};
 use super::owed::Owed;
+use super::retention::Retention;
 use super::scan::scan;
 use super::segments::{RotationError, Segments};
 use crate::audit::chain::Head;
@@ -47,9 +48,12 @@ pub(super) struct LogFile {
     events_in_file: usize,
     owed: Owed,
     syncs: u64,
-    segment: u64,
+    pub(super) segment: u64,
     /// No segment begins before this length: the last time one should, it could not.
     not_before: u64,
+    retention: Retention,
+    /// Whether another segment has begun, or the log was opened, since it was last looked for outdated ones.
+    grown: bool,
 }
 
 impl LogFile {
@@ -70,6 +74,14 @@ impl LogFile {
         Ok((Self { position, ..Self::new(segments, file)? }, open))
     }
 
+    /// The same log, of which no more is kept than this. What it said to be removed is, where an agent was killed meanwhile.
+    pub(super) fn keeping(self, retention: Retention) -> Self {
+        if let Some(removed) = self.position.removed {
+            self.remove_up_to(removed);
+        }
+        Self { retention, ..self }
+    }
+
     pub(super) fn new(segments: Segments, file: File) -> std::io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self {
@@ -86,6 +98,8 @@ impl LogFile {
             syncs: 0,
             segment: SEGMENT,
             not_before: 0,
+            retention: Retention::default(),
+            grown: true,
         })
     }
 
@@ -199,6 +213,10 @@ impl LogFile {
             // The last file was taken away.
             self.lines.push(&self.beginning())?;
         }
+        let outdated = self.outdated();
+        if let Some(head) = outdated {
+            self.lines.push(&Event::Act { act: Act::SegmentsRemoved { head } })?;
+        }
         let of_its_own = self.lines.len();
         for event in events {
             self.lines.push(event)?;
@@ -209,7 +227,30 @@ impl LogFile {
         self.file.sync_data()?;
         self.broken = false;
         self.syncs = self.syncs.saturating_add(1);
+        self.grown = false;
+        if let Some(head) = outdated {
+            self.remove_up_to(head);
+        }
         Ok(())
+    }
+
+    /// The end of the segments that are to be removed, and that is to be on record before.
+    fn outdated(&self) -> Option<Head> {
+        if !self.grown {
+            return None;
+        }
+        let outdated = self.retention.outdated(&self.segments, jiff::Timestamp::now());
+        outdated.unwrap_or_else(|error| {
+            tracing::warn!(%error, "which segments of the audit log are outdated can't be found out");
+            None
+        })
+    }
+
+    fn remove_up_to(&self, head: Head) {
+        match self.segments.remove_up_to(head.sequence) {
+            Ok(()) => tracing::info!(up_to = head.sequence, "records of the audit log were removed, as configured"),
+            Err(error) => tracing::warn!(%error, "outdated segments of the audit log can't be removed"),
+        }
     }
 
     /// Begins another segment, with the end of this one in its first record. Where that can't be, this one goes on: a record
@@ -226,6 +267,7 @@ impl LogFile {
                 self.length = text.len() as u64;
                 self.reserved = self.length;
                 self.position = self.lines.in_file(text.len());
+                self.grown = true;
                 Ok(())
             }
             Err(RotationError::NotBegun(error)) => {

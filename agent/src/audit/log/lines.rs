@@ -20,6 +20,8 @@ pub(super) struct Position {
     pub(super) open: Vec<OpenRequest>,
     /// What stands behind the last record.
     pub(super) tail: Tail,
+    /// Up to where segments were said to be removed, by the file that was read.
+    pub(super) removed: Option<Head>,
 }
 
 /// What stands behind the last record.
@@ -169,7 +171,7 @@ impl Lines {
             }
         }
         let last = records.checked_sub(1).and_then(|last| self.records.get(last));
-        Position { head: last.map_or(self.before.head, |line| line.head), open, tail }
+        Position { head: last.map_or(self.before.head, |line| line.head), open, tail, removed: None }
     }
 }
 

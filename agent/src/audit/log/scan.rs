@@ -27,6 +27,11 @@ struct Line {
     /// Of a segment's first record: the requests under way.
     #[serde(default)]
     open: Vec<OpenRequest>,
+    /// Of an act: what it is called.
+    act: Option<String>,
+    /// Of an act about segments.
+    #[serde(default)]
+    head: Value,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +58,9 @@ pub(super) fn scan(file: &mut File) -> std::io::Result<Position> {
                 sequence = found.sequence;
                 last.clear();
                 last.extend_from_slice(record);
+                if found.act.as_deref() == Some("segments_removed") {
+                    position.removed = serde_json::from_value(found.head.clone()).ok();
+                }
                 note(&mut position.open, found);
                 position.tail = if ended { Tail::Whole } else { Tail::Unended };
             }

@@ -113,6 +113,13 @@ impl Segments {
         Ok(file)
     }
 
+    /// Removes the segments up to the record with this number, the oldest first, so that what is left is always one log.
+    pub(super) fn remove_up_to(&self, last: u64) -> io::Result<()> {
+        let mut outdated = self.archived()?.into_iter().filter(|segment| segment.last <= last);
+        outdated.try_for_each(|segment| fs::remove_file(segment.path))?;
+        self.sync_folder()
+    }
+
     fn sync_folder(&self) -> io::Result<()> {
         File::open(self.folder())?.sync_all()
     }

@@ -8,6 +8,7 @@ use crate::audit::canonical;
 use crate::audit::chain::Hash;
 use crate::audit::record::{Outcome, Record, RequestId, Signer};
 use crate::audit::samples;
+use crate::audit::verify::{Finding, Kind, verify};
 use crate::denial::{Code, Denial};
 
 fn act() -> Event {
@@ -261,4 +262,67 @@ fn a_segment_that_can_not_be_put_aside_goes_on() {
     written(&mut log, 1).unwrap();
     assert_eq!(Segments::of(&path).archived().unwrap().len(), 1);
     records(&path);
+}
+
+/// A log of small segments, of which only the last is kept.
+fn kept_short(folder: &Path) -> PathBuf {
+    let path = folder.join("audit.jsonl");
+    let (log, _) = LogFile::open(&path).unwrap();
+    let mut log = log.keeping(Retention { size: Some(1), age: None });
+    log.segment = 1000;
+    for _ in 0..20 {
+        written(&mut log, 1).unwrap();
+    }
+    path
+}
+
+fn findings(path: &Path) -> Vec<Finding> {
+    verify(path, vec![]).unwrap().findings
+}
+
+#[test]
+fn outdated_segments_are_removed_behind_a_record_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = kept_short(folder.path());
+    assert_eq!(Segments::of(&path).archived().unwrap(), []);
+    let report = verify(&path, vec![]).unwrap();
+    assert!(report.first > 1, "{report:?}");
+    assert_eq!(report.findings, []);
+    let (mut log, _) = LogFile::open(&path).unwrap();
+    written(&mut log, 1).unwrap();
+    assert_eq!(findings(&path), [], "it goes on");
+}
+
+#[test]
+fn segments_that_somebody_else_has_removed_are_missed() {
+    let (_folder, path, mut log) = new_log();
+    log.segment = 1000;
+    for _ in 0..20 {
+        written(&mut log, 1).unwrap();
+    }
+    let segments = Segments::of(&path).archived().unwrap();
+    assert!(segments.len() > 2, "{segments:?}");
+    std::fs::remove_file(&segments[0].path).unwrap();
+    let found = findings(&path);
+    assert!(matches!(&found[..], [Finding { kind: Kind::Tampered, .. }]), "{found:?}");
+}
+
+/// The next one removes what is left of them.
+#[test]
+fn an_agent_that_was_killed_before_it_removed_a_segment_leaves_a_log_that_is_right() {
+    let (_folder, path, mut log) = new_log();
+    log.segment = 1000;
+    for _ in 0..20 {
+        written(&mut log, 1).unwrap();
+    }
+    let segments = Segments::of(&path).archived().unwrap();
+    let last = File::open(&segments[1].path);
+    let head = scan(&mut last.unwrap()).unwrap().head;
+    log.append(&[vec![Event::Act { act: Act::SegmentsRemoved { head } }]]).remove(0).unwrap();
+    assert_eq!(findings(&path), [], "both are there");
+    std::fs::remove_file(&segments[0].path).unwrap();
+    assert_eq!(findings(&path), [], "one of them is");
+    drop(LogFile::open(&path).unwrap().0.keeping(Retention::default()));
+    assert_eq!(Segments::of(&path).archived().unwrap(), segments[2..]);
+    assert_eq!(findings(&path), [], "none of them is");
 }
