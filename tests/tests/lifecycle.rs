@@ -551,6 +551,11 @@ fn sockets_folders_and_files_are_for_their_owner_only() {
     ] {
         assert_eq!(mode(path), expected, "{}", path.display());
     }
+    // One that others may enter is not used.
+    agent.terminate();
+    fs::set_permissions(audit.path().parent().unwrap(), fs::Permissions::from_mode(0o750)).unwrap();
+    let refused = env.agent().program(["-D", "-a"]).arg(env.path("agent.sock")).run().code(1);
+    assert!(refused.stderr.contains("has to be a folder that only you may enter (chmod 700)"), "{}", refused.stderr);
 }
 
 /// The sockets' modes keep others out; and where somebody has opened them, the agent does.

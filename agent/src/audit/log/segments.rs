@@ -1,9 +1,9 @@
 //! The files of a log: the one that is written to, and beside it the segments that are full, in their order.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -85,7 +85,12 @@ impl Segments {
     /// Opens or creates the file that is written to.
     pub(super) fn open_current(&self) -> io::Result<File> {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.current)?;
-        if file.metadata()?.len() == 0 {
+        let found = file.metadata()?;
+        if found.mode() & 0o077 != 0 {
+            // As where it came back from a backup.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        if found.len() == 0 {
             // Without this a new log's name may not outlive a crash.
             self.sync_folder()?;
         }

@@ -1,6 +1,8 @@
 //! Logs whose disk is full, or fails, and logs of several segments.
 
+use std::fs::Permissions;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
@@ -262,6 +264,22 @@ fn a_segment_that_can_not_be_put_aside_goes_on() {
     written(&mut log, 1).unwrap();
     assert_eq!(Segments::of(&path).archived().unwrap().len(), 1);
     records(&path);
+}
+
+#[test]
+fn only_its_owner_may_read_a_log() {
+    let (folder, path, log) = new_log();
+    drop(log);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let (mut log, _) = LogFile::open(&path).unwrap();
+    log.segment = 1000;
+    for _ in 0..20 {
+        written(&mut log, 1).unwrap();
+    }
+    let files: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap()).collect();
+    assert!(files.len() > 2, "{files:?}");
+    assert!(files.iter().all(|file| file.mode() & 0o777 == 0o600), "{files:?}");
 }
 
 /// A log of small segments, of which only the last is kept.
