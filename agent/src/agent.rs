@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::AuditLog;
-use crate::audit::record::{Act, RequestId};
+use crate::audit::record::{Act, Event, RequestId};
 use crate::control::ConfigStatus;
+use crate::counters::Counters;
 use crate::denial::{Code, Denial};
 use crate::in_force::InForce;
 use crate::keystore::{Keystore, KeystoreError};
@@ -63,6 +64,8 @@ pub struct Agent {
     pub home: Option<PathBuf>,
     /// What is remembered of wrong PINs.
     pub pin_guard: PinGuard,
+    /// What is remembered of signature counters.
+    pub(crate) counters: Counters,
     /// The clients that are refused too often.
     pub muting: Muting,
     /// One human interaction at a time.
@@ -104,6 +107,7 @@ impl Agent {
             default_lifetime: None,
             home,
             pin_guard: PinGuard::default(),
+            counters: Counters::default(),
             muting: Muting::default(),
             person: tokio::sync::Mutex::new(()),
             tokens: tokio::sync::Mutex::new(()),
@@ -237,6 +241,14 @@ impl Agent {
                 tracing::info!(pid = peer.pid, refused, "a muted client is listened to again");
             }
             _ => {}
+        }
+    }
+
+    /// Puts on record which of the agents behind this one do not answer any more.
+    pub(crate) fn note_lost_upstreams(&self) {
+        for (socket, error) in self.upstreams.newly_lost() {
+            let socket = socket.display().to_string();
+            self.audit.note(Event::Act { act: Act::UpstreamLost { socket, error } });
         }
     }
 

@@ -11,13 +11,14 @@ pub mod log;
 pub mod reader;
 pub mod record;
 pub mod refusals;
+pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod verify;
 
 use async_trait::async_trait;
 
-use record::{Act, Attempt, Intent, Outcome, RecordId, RequestId};
+use record::{Act, Attempt, Course, Event, Intent, Outcome, RecordId, RequestId};
 
 /// Why a record could not be written. Whoever asked gets no signature.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,17 @@ pub trait AuditLog: Send + Sync {
     /// A try that did not end the request: a wrong PIN, a finger that was not recognised.
     async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError>;
     /// How the request ended; exactly one for each request.
-    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<RecordId, AuditError>;
+    async fn outcome(&self, request: RequestId, outcome: Outcome, course: Course) -> Result<RecordId, AuditError>;
     /// Both at once, by one write, where nothing outside the agent happens between them: a software key has signed.
-    async fn intent_and_outcome(&self, request: RequestId, intent: Intent, outcome: Outcome) -> Result<(), AuditError>;
+    async fn intent_and_outcome(
+        &self,
+        request: RequestId,
+        intent: Intent,
+        outcome: Outcome,
+        course: Course,
+    ) -> Result<(), AuditError>;
+    /// What nobody waits for, nor relies on: it is written with what comes next.
+    fn note(&self, event: Event);
     /// Something other than a signature that an investigator wants to know of.
     async fn act(&self, act: Act) -> Result<RecordId, AuditError>;
 }

@@ -82,6 +82,36 @@ impl Certificate {
     }
 }
 
+/// What a certificate says of itself, or what is to become one says: its authority has not been asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Its key id. It need not be UTF-8.
+    pub id: Vec<u8>,
+    /// Its serial number.
+    pub serial: u64,
+    /// The key of its authority.
+    pub authority: KeyData,
+}
+
+impl Claims {
+    /// Reads them. What stands behind the authority's key is not looked at.
+    #[must_use]
+    pub fn read(blob: &[u8]) -> Option<Self> {
+        let mut rest = blob;
+        certified_key(&mut rest)?;
+        let serial = u64::decode(&mut rest).ok()?;
+        let _kind = u32::decode(&mut rest).ok()?;
+        let id = Vec::<u8>::decode(&mut rest).ok()?;
+        let _principals = Vec::<u8>::decode(&mut rest).ok()?;
+        let _valid = (u64::decode(&mut rest).ok()?, u64::decode(&mut rest).ok()?);
+        for _critical_options_extensions_reserved in 0..3 {
+            Vec::<u8>::decode(&mut rest).ok()?;
+        }
+        let authority = key_data(&Vec::<u8>::decode(&mut rest).ok()?)?;
+        Some(Self { id, serial, authority })
+    }
+}
+
 /// The plain public key of a blob that holds a key or a certificate. Of a certificate nothing else is looked at: who signed
 /// it says nothing about who holds the key.
 #[must_use]

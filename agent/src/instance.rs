@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, raise_descriptor_limit};
 use crate::agent::{Agent, since_boot};
+use crate::audit;
 use crate::audit::log::FileLog;
 use crate::audit::record::Act;
 use crate::claim::Claim;
@@ -65,8 +66,9 @@ impl Instance {
         let config = &loaded.config;
         let helper = helper_program(config)?;
         let upstreams = config.upstreams(&paths.home)?;
+        let run = audit::run::begin(&paths.instance(), loaded.hash);
         let anchor = config.audit.anchor(&paths.instance_state);
-        let audit = FileLog::open_as_configured(&paths.audit_log(), anchor, config.audit.retention());
+        let audit = FileLog::open_as_configured(&paths.audit_log(), run, anchor, config.audit.retention());
         let audit = audit.context("the audit log can't be opened")?;
         let keystore = Keystore::open(&paths.state).context("the list of kept keys can't be read")?;
         // Before there are sockets: a signal that comes as soon as they can be seen has to take them away again.
@@ -116,7 +118,7 @@ impl Instance {
     /// # Errors
     /// When the start or the end can't be put on record.
     pub async fn serve(mut self) -> anyhow::Result<()> {
-        self.agent.audit.act(Act::Start { agent: env!("CARGO_PKG_VERSION").into() }).await?;
+        self.agent.audit.act(Act::Start).await?;
         let paths = Arc::new(self.claim.paths().clone());
         let (stop, clients) = (self.agent.stop.clone(), TaskTracker::new());
         let serve_agent = listener::serve(&self.socket, &self.clients, &self.agent, &stop, &clients);
@@ -145,7 +147,7 @@ impl Instance {
         for muted in self.agent.muting.end() {
             self.agent.record_muting(muted).await;
         }
-        self.agent.audit.act(Act::Stop).await?;
+        self.agent.audit.act(Act::Stop { assertions: self.agent.authenticator.assertions() }).await?;
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ pub mod claim;
 pub mod config;
 pub mod constraint;
 pub mod control;
+mod counters;
+mod course;
 pub mod denial;
 pub mod destination;
 pub mod environment;

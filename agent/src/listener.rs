@@ -1,10 +1,14 @@
 //! The agent's connections: who gets in, what is read ahead, and what happens when a client hangs up.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerPidfd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
@@ -50,12 +54,22 @@ pub(crate) async fn next_client(socket: &Socket, admission: &Arc<Admission>) -> 
         let mut peer = Peer { uid, pid, ..Peer::default() };
         match admission.admit(&peer) {
             Ok(admitted) => {
-                peer.started = process_table::started(pid);
+                (peer.started, peer.pinned) = identity(&stream, pid);
                 return (stream, peer, admitted);
             }
             Err(refused) => admission.report(&refused),
         }
     }
+}
+
+/// When the client's process started, and whether that is certain: a process that ended meanwhile may have given its number to
+/// another one, but not while the kernel shows that it is there. Kernels before 6.5 don't.
+fn identity(stream: &UnixStream, pid: i32) -> (Option<u64>, bool) {
+    let process = getsockopt(stream, PeerPidfd).ok();
+    let started = process_table::started(pid);
+    // The descriptor of a process that ended can be read (pidfd_open(2)).
+    let has_ended = |process: &OwnedFd| poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&Timespec::default()));
+    (started, process.is_some_and(|process| has_ended(&process) == Ok(0)))
 }
 
 /// Serves clients until `stop`. Requests that are under way then are ended, with their outcome on record.
@@ -130,7 +144,10 @@ async fn converse(mut stream: UnixStream, mut session: Session, admitted: &Admit
         drop(frame);
         tokio::select! {
             biased;
-            sent = send(&mut write, answer) => if sent.is_err() { return },
+            sent = send(&mut write, answer) => match sent {
+                Ok(()) => session.delivered(),
+                Err(_) => return,
+            },
             () = client.cancelled() => return,
         }
     }

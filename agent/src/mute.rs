@@ -180,11 +180,12 @@ pub fn denial(refusals: u32, seconds: u64) -> Denial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::samples;
 
     const CLIENT: ProcessId = ProcessId { pid: 7, started: Some(1) };
 
     fn peer() -> Peer {
-        Peer { pid: 7, uid: 1000, programs: vec!["ssh".into()] }
+        samples::peer(&["ssh"])
     }
 
     fn at(seconds: u64) -> Duration {

@@ -7,14 +7,15 @@ use ssh_key::public::KeyData;
 
 use crate::audit::chain::Hash;
 use crate::audit::record;
-use crate::certificate::plain_public_key;
+use crate::certificate::{Claims, plain_public_key};
 use crate::identity::{self, Identity};
-use crate::payload::Payload;
-use crate::peer::Peer;
+use crate::payload::{Payload, Userauth};
+use crate::peer::{Peer, Process};
 use crate::policy::{Path, Route};
 use crate::prompt::visible;
 use crate::session_binding::{SessionBinding, SessionBindings};
 use crate::token::protocol::{Bytes, Device};
+use crate::token::select::Selected;
 pub use surroundings::Surroundings;
 
 /// A request as a person has to judge it.
@@ -101,11 +102,18 @@ fn host_fingerprint(blob: &[u8]) -> String {
 
 /// Who asks for what, for the audit log.
 #[must_use]
-pub fn subject(key: &KeyData, payload: &Payload, bindings: &SessionBindings, peer: &Peer) -> record::Subject {
+pub fn subject(
+    key: &KeyData,
+    key_blob: &[u8],
+    payload: &Payload,
+    bindings: &SessionBindings,
+    peer: &Peer,
+) -> record::Subject {
     record::Subject {
         peer: audit_peer(peer),
         key: identity::fingerprint(key),
         application: identity::application(key).map(bounded),
+        certificate: certificate(key_blob),
         meaning: meaning(payload),
         bindings: audit_bindings(bindings),
     }
@@ -127,11 +135,29 @@ pub fn meaning(payload: &Payload) -> record::Meaning {
     match payload {
         Payload::Userauth(login) => record::Meaning::Login {
             user: bounded(&login.user_name()),
+            service: Userauth::SERVICE.into(),
+            method: login.method().into(),
             host_key: login.host_key.as_deref().map(host_fingerprint),
         },
         Payload::SshSig { namespace } => record::Meaning::Signature { namespace: bounded(namespace) },
-        Payload::Certificate { kind } => record::Meaning::Certificate { certificate: bounded(kind) },
+        Payload::Certificate { kind, claims } => {
+            record::Meaning::Certificate { certificate: bounded(kind), certified: claims.as_ref().map(certified) }
+        }
         Payload::Opaque => record::Meaning::Opaque,
+    }
+}
+
+/// What the certificate says that was asked for, for the audit log; None where it is a plain key.
+#[must_use]
+pub fn certificate(key_blob: &[u8]) -> Option<record::Certified> {
+    Claims::read(key_blob).as_ref().map(certified)
+}
+
+fn certified(claims: &Claims) -> record::Certified {
+    record::Certified {
+        id: bounded(&String::from_utf8_lossy(&claims.id)),
+        serial: claims.serial.to_string(),
+        authority: identity::fingerprint(&claims.authority),
     }
 }
 
@@ -178,17 +204,28 @@ fn bounded(text: &str) -> String {
 /// A client, for the audit log.
 #[must_use]
 pub fn audit_peer(peer: &Peer) -> record::Peer {
-    record::Peer {
-        pid: peer.pid,
-        uid: peer.uid,
-        programs: peer.processes.iter().map(|process| bounded(&process.name())).collect(),
-    }
+    let program = |process: &Process| record::Program {
+        pid: process.pid,
+        name: bounded(&process.name()),
+        executable: process.executable.as_ref().map(|path| bounded(&path.to_string_lossy())),
+    };
+    let programs = peer.processes.iter().map(program).collect();
+    record::Peer { pid: peer.pid, uid: peer.uid, pinned: peer.pinned, programs }
 }
 
 /// A token, for the audit log.
 #[must_use]
 pub fn audit_token(device: &Device) -> record::Token {
-    record::Token { product: device.product.clone(), serial: device.serial.clone(), path: device.path.clone() }
+    let Device { product, serial, path, .. } = device.clone();
+    record::Token { product, serial, path, name: None, aaguid: None }
+}
+
+/// The token that is going to be asked, for the audit log.
+#[must_use]
+pub fn audit_selected(token: &Selected) -> record::Token {
+    let hex = |bytes: &Bytes| bytes.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (name, aaguid) = (token.name.clone(), token.aaguid.as_ref().map(hex));
+    record::Token { name, aaguid, ..audit_token(&token.device) }
 }
 
 #[cfg(test)]

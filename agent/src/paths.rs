@@ -86,6 +86,12 @@ impl Paths {
         (name == DEFAULT || numbered).then_some(name)
     }
 
+    /// The agent's name: that of its folder.
+    #[must_use]
+    pub fn instance(&self) -> String {
+        self.instance_state.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
     /// The audit log.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {

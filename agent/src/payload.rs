@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use ssh_encoding::{Decode, Reader};
 
-use crate::certificate::{is_certificate, plain_public_key};
+use crate::certificate::{Claims, is_certificate, plain_public_key};
 
 /// The meaning of the data in a sign request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Payload {
     Certificate {
         /// Its type, e.g. `ssh-ed25519-cert-v01@openssh.com`.
         kind: String,
+        /// What else it says; None where it can't be read.
+        claims: Option<Claims>,
     },
     /// Anything else.
     Opaque,
@@ -41,6 +43,15 @@ pub struct Userauth {
 }
 
 impl Userauth {
+    /// The service that is asked for: no other one has a login (RFC 4254 § 1).
+    pub const SERVICE: &str = "ssh-connection";
+
+    /// How the user is to be authenticated (RFC 4252 § 7; OpenSSH PROTOCOL § 3.1).
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        if self.host_key.is_some() { HOSTBOUND } else { PUBLICKEY }
+    }
+
     /// The user's name for people to read.
     #[must_use]
     pub fn user_name(&self) -> Cow<'_, str> {
@@ -48,6 +59,8 @@ impl Userauth {
     }
 }
 
+const PUBLICKEY: &str = "publickey";
+const HOSTBOUND: &str = "publickey-hostbound-v00@openssh.com";
 const SSH_MSG_USERAUTH_REQUEST: u8 = 50;
 const SSHSIG_MAGIC: &[u8] = b"SSHSIG";
 
@@ -76,14 +89,14 @@ fn userauth(mut data: &[u8], key: &[u8]) -> Option<Userauth> {
     let algorithm = text(data)?;
     let in_data = Vec::<u8>::decode(data).ok()?;
     let host_key = match method.as_str() {
-        "publickey" => None,
-        "publickey-hostbound-v00@openssh.com" => Some(Vec::<u8>::decode(data).ok()?),
+        PUBLICKEY => None,
+        HOSTBOUND => Some(Vec::<u8>::decode(data).ok()?),
         _ => return None,
     };
     let by_certificate = in_data != key;
     let fits = !session_id.is_empty()
         && kind == SSH_MSG_USERAUTH_REQUEST
-        && service == "ssh-connection"
+        && service == Userauth::SERVICE
         && signature_follows == 1
         && (!by_certificate || certifies(&in_data, key))
         && signs_with(&algorithm, &in_data)
@@ -127,7 +140,7 @@ fn certificate(data: &[u8]) -> Option<Payload> {
     let kind = text(&mut rest)?;
     ssh_key::Algorithm::new_certificate(&kind).ok()?;
     rest.drain_prefixed().ok()?;
-    (!rest.is_empty()).then_some(Payload::Certificate { kind })
+    (!rest.is_empty()).then(|| Payload::Certificate { kind, claims: Claims::read(data) })
 }
 
 /// A string that people will read. Bytes that are not UTF-8 are shown as such; the signature covers the bytes.
@@ -259,7 +272,7 @@ mod tests {
     fn a_certificate_is_known_by_its_type() {
         let data = bytes(&[Str(b"ssh-ed25519-cert-v01@openssh.com"), Str(&[0; 32]), Str(&[1; 32])]);
         let kind = "ssh-ed25519-cert-v01@openssh.com".into();
-        assert_eq!(Payload::parse(&data, KEY), Payload::Certificate { kind });
+        assert_eq!(Payload::parse(&data, KEY), Payload::Certificate { kind, claims: None });
     }
 
     #[test]

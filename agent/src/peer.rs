@@ -12,6 +12,9 @@ pub struct Peer {
     pub pid: i32,
     /// When the process started, as the process table counts; None where it says nothing.
     pub started: Option<u64>,
+    /// Whether the kernel still held the process itself (SO_PEERPIDFD) when that was read, so that it is not another one with
+    /// the same number.
+    pub pinned: bool,
     /// The process, then its parents, as the process table showed them when they were first asked for; empty until then.
     pub processes: Vec<Process>,
 }

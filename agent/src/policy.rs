@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use ssh_key::public::KeyData;
 
 use crate::denial::{Code, Denial};
@@ -106,6 +106,7 @@ pub enum Authorization {
 pub struct Permit {
     requirements: Requirements,
     route: Route,
+    ground: Ground,
 }
 
 impl Permit {
@@ -120,6 +121,30 @@ impl Permit {
     pub fn route(&self) -> &Route {
         &self.route
     }
+
+    /// Why it may be made.
+    #[must_use]
+    pub fn ground(&self) -> Ground {
+        self.ground
+    }
+}
+
+/// What a permit rests on, for the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ground {
+    /// The key's destination constraints name this path.
+    DestinationConstraints,
+    /// The key issues certificates, as configured.
+    Authority,
+    /// A software key may sign what has no name: the setting `opaque`.
+    Opaque,
+    /// Nothing proves where it goes behind the last host: the setting `unbound_hop`.
+    UnboundHop,
+    /// It is for a host that has proven itself, through others that have.
+    ProvenRoute,
+    /// A program on this machine asks.
+    ThisMachine,
 }
 
 /// What a signature takes.
@@ -199,7 +224,10 @@ impl Path {
 /// passed.
 pub fn authorize(question: &Question<'_>, settings: &Settings) -> Authorization {
     match decide(question, settings) {
-        Ok(route) => Authorization::Allowed(Permit { requirements: requirements(question.identity, settings), route }),
+        Ok(route) => {
+            let ground = ground(question, settings, &route);
+            Authorization::Allowed(Permit { requirements: requirements(question.identity, settings), route, ground })
+        }
         Err(denial) => Authorization::Denied(denial),
     }
 }
@@ -215,6 +243,25 @@ fn decide(question: &Question<'_>, settings: &Settings) -> Result<Route, Denial>
     meaning(question, settings, &route)?;
     destinations(question)?;
     Ok(route)
+}
+
+/// Which of the rules that were kept is the narrowest.
+fn ground(question: &Question<'_>, settings: &Settings, route: &Route) -> Ground {
+    let constrained = !question.identity.constraints.destinations.is_empty();
+    match (question.payload, route) {
+        _ if constrained => Ground::DestinationConstraints,
+        (Payload::Certificate { .. }, _) if is_authority(question, settings) => Ground::Authority,
+        (Payload::Certificate { .. } | Payload::Opaque, _) => Ground::Opaque,
+        (_, Route::NotProven { .. }) => Ground::UnboundHop,
+        (_, Route::Proven { .. }) => Ground::ProvenRoute,
+        (_, Route::Unbound) => Ground::ThisMachine,
+    }
+}
+
+/// Whether the key issues certificates, and does nothing else.
+fn is_authority(question: &Question<'_>, settings: &Settings) -> bool {
+    let fingerprint = || identity::fingerprint(&question.identity.public_key);
+    !settings.authorities.is_empty() && settings.authorities.contains(&fingerprint())
 }
 
 /// Whether an identity is listed over a connection, and may be replaced or removed over it: what is hidden can't be
@@ -240,8 +287,7 @@ pub fn may_manage(bindings: &SessionBindings, settings: &Settings) -> Result<(),
 /// Whether the key signs data of this meaning.
 fn meaning(question: &Question<'_>, settings: &Settings, route: &Route) -> Result<(), Denial> {
     let local = *route == Route::Unbound;
-    let issues_certificates = || settings.authorities.contains(&identity::fingerprint(&question.identity.public_key));
-    let is_authority = !settings.authorities.is_empty() && issues_certificates();
+    let is_authority = is_authority(question, settings);
     let on_token = identity::application(&question.identity.public_key).is_some();
     let served = match question.payload {
         Payload::Certificate { .. } if is_authority => local,

@@ -8,7 +8,6 @@ pub mod environment;
 #[cfg(feature = "notify")]
 mod notify;
 mod pinentry;
-pub(crate) mod request;
 mod text;
 mod tty;
 

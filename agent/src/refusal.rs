@@ -63,7 +63,7 @@ pub fn asked(subject: &Subject) -> String {
     let what = match &subject.meaning {
         Meaning::Login { user, .. } => format!("log in as {}", name(user)),
         Meaning::Signature { namespace } => format!("sign a message or file (namespace {})", name(namespace)),
-        Meaning::Certificate { certificate } => format!("issue a certificate ({})", name(certificate)),
+        Meaning::Certificate { certificate, .. } => format!("issue a certificate ({})", name(certificate)),
         Meaning::Opaque => "sign unknown data".into(),
     };
     let host = match (&subject.meaning, subject.bindings.last()) {
@@ -79,7 +79,7 @@ pub fn asked(subject: &Subject) -> String {
 /// Who asked.
 fn by(peer: &Peer, bindings: &[Binding]) -> String {
     let program = match peer.programs.first() {
-        Some(program) => format!("{} ({})", name(program), peer.pid),
+        Some(program) => format!("{} ({})", name(&program.name), peer.pid),
         None => format!("process {}", peer.pid),
     };
     let hops: Vec<_> = bindings.iter().filter(|hop| hop.forwarding).map(|hop| visible(&hop.host_key)).collect();
@@ -89,10 +89,11 @@ fn by(peer: &Peer, bindings: &[Binding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::samples;
     use crate::denial::Code;
 
     fn peer() -> Peer {
-        Peer { pid: 7, uid: 1000, programs: vec!["ssh".into(), "bash".into()] }
+        samples::peer(&["ssh", "bash"])
     }
 
     fn binding(host_key: &str, forwarding: bool) -> Binding {
@@ -100,11 +101,12 @@ mod tests {
     }
 
     fn subject(meaning: Meaning, bindings: Vec<Binding>) -> Subject {
-        Subject { peer: peer(), key: "SHA256:k".into(), application: None, meaning, bindings }
+        Subject { peer: peer(), meaning, bindings, ..samples::subject("SHA256:k") }
     }
 
     fn login(user: &str, host_key: Option<&str>) -> Meaning {
-        Meaning::Login { user: user.into(), host_key: host_key.map(Into::into) }
+        let (service, method) = ("ssh-connection".into(), "publickey".into());
+        Meaning::Login { user: user.into(), service, method, host_key: host_key.map(Into::into) }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::admission::Turn;
 use crate::agent::{Agent, since_boot, wall_clock};
-use crate::audit::record::Act;
+use crate::audit::record::{Act, Event, RequestId};
 use crate::certificate::plain_public_key;
 use crate::constraint::Constraints;
 use crate::denial::{Code, Denial};
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     connection: Connection,
     turn: Turn,
     client: CancellationToken,
+    /// Whose signature is on its way to the client.
+    undelivered: Option<RequestId>,
 }
 
 /// The request was refused: SSH_AGENT_FAILURE. It carries no reason: that is on record, and among the agent's messages.
@@ -42,7 +44,18 @@ struct Failure;
 impl Session {
     /// A session with nothing bound yet. `client` is cancelled when the client hangs up.
     pub(crate) fn new(agent: Arc<Agent>, peer: Peer, turn: Turn, client: CancellationToken) -> Self {
-        Self { agent, peer, connection: Connection::default(), turn, client }
+        Self { agent, peer, connection: Connection::default(), turn, client, undelivered: None }
+    }
+
+    /// The client's socket has taken the last answer.
+    pub(crate) fn delivered(&mut self) {
+        self.note_delivery(true);
+    }
+
+    fn note_delivery(&mut self, delivered: bool) {
+        if let Some(request) = self.undelivered.take() {
+            self.agent.audit.note(Event::Delivery { request, delivered });
+        }
     }
 
     /// Answers one message. What can't be parsed is answered with FAILURE, and the connection lives on.
@@ -120,7 +133,9 @@ impl Session {
         let listing = async {
             // A process that asks without end must not keep the other agents from answering others.
             let _turn = self.turn.take().await;
-            self.agent.upstreams.list(&self.connection.bindings).await
+            let keys = self.agent.upstreams.list(&self.connection.bindings).await;
+            self.agent.note_lost_upstreams();
+            keys
         };
         let keys = tokio::select! {
             keys = listing => keys,
@@ -147,10 +162,13 @@ impl Session {
             own_keys_only: self.connection.own_keys_only,
         };
         match sign::sign(&self.agent, &request, &self.client).await {
-            Ok(signature) => wire::encode_signature(&signature).map_err(|error| {
-                tracing::error!(%error, "a signature can't be sent");
-                Failure
-            }),
+            Ok((id, signature)) => {
+                self.undelivered = Some(id);
+                wire::encode_signature(&signature).map_err(|error| {
+                    tracing::error!(%error, "a signature can't be sent");
+                    Failure
+                })
+            }
             Err(refusal) => {
                 self.agent.note_refusal(&self.peer, refusal.denial.code).await;
                 Err(Failure)
@@ -341,6 +359,13 @@ impl Session {
             Ok(()) => Ok(()),
             Err(denial) => Err(self.refuse(request, denial).await),
         }
+    }
+}
+
+/// A signature that its client has not taken by now, it never will.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.note_delivery(false);
     }
 }
 

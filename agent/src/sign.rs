@@ -19,19 +19,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Turn;
 use crate::agent::{Agent, since_boot, wall_clock};
+use crate::audit::record::RequestId;
 use crate::certificate::is_certificate;
+use crate::course::{self, Course, Phase};
 use crate::denial::{Code, Denial};
 use crate::identity::{Holder, Identity};
 use crate::occasion::{self, Occasion, Surroundings};
 use crate::payload::Payload;
 use crate::peer::Peer;
 use crate::policy::{self, Authorization, Permit, Question};
-use crate::prompt::{self, Prompt, Prompter};
+use crate::prompt::{Prompt, Prompter};
 use crate::refusal::{self, Refusal};
 use crate::session_binding::SessionBindings;
 use crate::token::select::Selected;
 pub(crate) use patience::Patience;
-use trail::{Signed, Trail};
+use trail::{Allowed, Signed, Trail};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -54,26 +56,31 @@ pub struct Request {
     pub own_keys_only: bool,
 }
 
-/// Serves a request: stages 4 to 14 of the architecture, and gives the signature as SSH encodes it. `client` is cancelled when the client hangs up.
+/// Serves a request: stages 4 to 14 of the architecture, and gives the signature as SSH encodes it, with the name of the request. `client` is cancelled when the client hangs up.
 ///
 /// # Errors
 /// A refusal, which is on record by then.
-pub async fn sign(agent: &Agent, request: &Request, client: &CancellationToken) -> Result<Vec<u8>, Refusal> {
+pub async fn sign(
+    agent: &Agent,
+    request: &Request,
+    client: &CancellationToken,
+) -> Result<(RequestId, Vec<u8>), Refusal> {
     // 5: what is asked, read from the bytes. It comes before 4 so that the record of an unknown key has it too.
     let payload = Payload::parse(&request.data, &request.key_blob);
-    let subject = occasion::subject(&request.key, &payload, &request.bindings, &request.peer);
+    let subject = occasion::subject(&request.key, &request.key_blob, &payload, &request.bindings, &request.peer);
     let evidence = occasion::evidence(&request.key_blob, &request.data, &request.bindings);
     let (id, asked) = (agent.next_request(), refusal::asked(&subject));
-    let mut trail = Trail::begin(agent.audit.as_ref(), id, subject, evidence);
+    let course = Course::begin(id);
+    let mut trail = Trail::begin(agent.audit.as_ref(), id, Arc::clone(&course), subject, evidence);
     let signing = Signing { agent, request, payload: &payload, client, surroundings: OnceCell::new() };
-    let result = prompt::request::serving(id, signing.run(&mut trail)).await;
+    let result = course::serving(course, signing.run(&mut trail)).await;
     // 14: exactly one outcome, whichever stage ended the request.
     let ended = trail.end(result).await;
     match &ended {
         Ok(_) => agent.prompts.signed(id, &asked),
         Err(refusal) => agent.tell(Some(id), refusal),
     }
-    ended
+    ended.map(|signature| (id, signature))
 }
 
 /// One request under way.
@@ -138,6 +145,7 @@ impl Signing<'_> {
 
     /// Waits for the person: one human interaction at a time, and one request of each process in the queue for it.
     async fn person(&self, patience: &Patience<'_>) -> Result<impl Sized, Denial> {
+        let _queue = course::clock(Phase::Queue);
         let own = patience.wait(self.request.turn.person()).await?;
         // Of those that a process has waiting here none is asked after the one that was too many.
         if self.agent.muting.is_muted(self.request.peer.process_id(), since_boot()) {
@@ -175,6 +183,10 @@ impl Signing<'_> {
         let answer = patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await;
         self.agent.prompts.settled().await;
         Ok(answer??)
+    }
+
+    fn allowed(&self, identity: &Identity, permit: &Permit, token: Option<&Selected>) -> Allowed {
+        Allowed { destination: self.occasion(identity, permit, token).destination(), rule: permit.ground() }
     }
 
     fn occasion<'a>(&'a self, identity: &'a Identity, permit: &'a Permit, token: Option<&'a Selected>) -> Occasion<'a> {

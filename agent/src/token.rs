@@ -23,6 +23,9 @@ pub trait Authenticator: Send + Sync {
     /// # Errors
     /// When the helper can't be started or is of another version.
     async fn begin(&self) -> Result<Box<dyn Exchange>, Failure>;
+
+    /// How many assertions tokens have given so far: each raises a token's signature counter.
+    fn assertions(&self) -> u64;
 }
 
 /// One conversation with the tokens.
@@ -152,6 +155,17 @@ pub enum TokenError {
 }
 
 /// The refusal for a request that a token did not serve.
+impl TokenError {
+    /// How many tries the token has left of what was tried, where it said so.
+    #[must_use]
+    pub fn tries_left(&self) -> Option<u32> {
+        match self {
+            Self::PinInvalid { retries } | Self::UvInvalid { retries } => *retries,
+            _ => None,
+        }
+    }
+}
+
 impl From<&Failure> for Denial {
     fn from(failure: &Failure) -> Self {
         let code = match &failure.error {

@@ -154,6 +154,8 @@ struct History {
     trouble: Option<(Instant, String)>,
     /// The trouble it is in now, so that each is said once.
     now: Option<String>,
+    /// The same, until somebody has put it on record.
+    unrecorded: Option<String>,
     /// A list was waited for in vain, and one more is waited for in the background.
     silent: bool,
     refused_bindings: bool,
@@ -237,6 +239,12 @@ impl Upstreams {
         let signed = upstream.sign(blob, bindings, data, flags).await;
         upstream.remember(signed.as_ref().err().filter(|error| !matches!(error, UpstreamError::Refused)));
         signed
+    }
+
+    /// Those whose trouble began since this was asked last, and what it is.
+    pub(crate) fn newly_lost(&self) -> Vec<(PathBuf, String)> {
+        let lost = |upstream: &Arc<Upstream>| Some((upstream.socket.clone(), upstream.history().unrecorded.take()?));
+        self.0.iter().filter_map(lost).collect()
     }
 
     /// How they are now. Takes a second at most.
@@ -326,7 +334,8 @@ impl Upstream {
         let mut history = self.history();
         match &what {
             Some(what) if history.now.as_ref() != Some(what) => {
-                tracing::warn!(%socket, "this upstream is left out: {what}")
+                tracing::warn!(%socket, "this upstream is left out: {what}");
+                history.unrecorded = Some(what.clone());
             }
             None if history.now.is_some() => tracing::info!(%socket, "this upstream answers again"),
             _ => {}

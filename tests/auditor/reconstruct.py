@@ -23,7 +23,7 @@ def reconstruct(entry):
         # What the login itself names is signed; else it is what the connection is bound to.
         "host": meaning.get("host_key") or (bound[-1] if bound else None),
         "through": [binding["host_key"] for binding in bindings if binding["forwarding"]],
-        "asked_by": subject["peer"]["programs"][0],
+        "asked_by": subject["peer"]["programs"][0]["name"],
         "key": subject["key"],
         "signer": signer,
         "touched": assertion and bool(assertion["flags"] & USER_PRESENT),

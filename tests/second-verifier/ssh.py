@@ -106,7 +106,7 @@ class Key:
         kind = reader.string()
         if is_certificate_type(kind):
             reader.string()
-            return cls(reader, kind.replace(b"-cert-v01" if kind.startswith(b"sk-") else b"-cert-v01@openssh.com", b""))
+            return cls(reader, plain_type(kind))
         key = cls(reader, kind)
         reader.end()
         return key
@@ -166,6 +166,11 @@ def is_certificate_type(name):
     return front.endswith(b"-cert-v01") and domain != b""
 
 
+def plain_type(kind):
+    """The type of the key in a certificate of this type."""
+    return kind.replace(b"-cert-v01" if kind.startswith(b"sk-") else b"-cert-v01@openssh.com", b"")
+
+
 def is_certificate(blob):
     try:
         return is_certificate_type(Reader(blob).string())
@@ -215,7 +220,8 @@ class Login:
 
     def meaning(self):
         host_key = None if self.host_key is None else host_fingerprint(self.host_key)
-        return {"kind": "login", "user": bounded(self.user), "host_key": host_key}
+        return {"kind": "login", "user": bounded(self.user), "service": self.service, "method": self.method,
+                "host_key": host_key}
 
 
 def sshsig(data):
@@ -236,7 +242,28 @@ def certificate(data):
     reader.string()
     if not is_certificate_type(kind) or b"\0" in kind or not reader.rest:
         raise Malformed
-    return {"kind": "certificate", "certificate": bounded(kind.decode())}
+    return {"kind": "certificate", "certificate": bounded(kind.decode()), "certified": certified(data)}
+
+
+def certified(blob):
+    """What a certificate says of itself, up to its authority's key; None for what is none."""
+    reader = Reader(blob)
+    try:
+        kind = reader.string()
+        if not is_certificate_type(kind):
+            return None
+        reader.string()
+        Key(reader, plain_type(kind))
+        serial, _kind, key_id = int.from_bytes(reader.take(8), "big"), reader.take(4), reader.string()
+        _principals, _validity = reader.string(), reader.take(16)
+        _critical, _extensions, _reserved = reader.string(), reader.string(), reader.string()
+        authority = reader.string()
+        if is_certificate(authority):
+            return None
+        key_id = bounded(key_id.decode("utf-8", "replace"))
+        return {"id": key_id, "serial": str(serial), "authority": Key.read(authority).fingerprint()}
+    except Malformed:
+        return None
 
 
 def meaning(data, key):

@@ -142,7 +142,7 @@ class Verifier:
     def request(self, record, file, number):
         if record["record"] not in ("intent", "outcome"):
             return
-        name = record["agent_pid"], record["request"]
+        name = record["agent"]["run"], record["request"]
         if record["record"] == "intent":
             self.intents[name] = record
             return
@@ -168,6 +168,8 @@ class Verifier:
         meaning, login = ssh.meaning(data, blob)
         subject = intent["subject"]
         if key.fingerprint() != subject["key"] or not key.verifies(data, signature) or meaning != subject["meaning"]:
+            raise ssh.Malformed
+        if subject["certificate"] != ssh.certified(blob):
             raise ssh.Malformed
         assertion = outcome["assertion"]
         if assertion is not None:

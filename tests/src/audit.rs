@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use agent::audit::record::{Act, Event, Intent, Outcome, Record, RequestId};
+use agent::audit::record::{Act, Event, Intent, Outcome, Record, RequestId, RunId};
 use agent::denial::{Code, Denial};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -95,9 +95,9 @@ impl Audit {
 
     /// What was recorded before signatures were made.
     #[must_use]
-    pub fn intents(&self) -> Vec<((u32, RequestId), Intent)> {
+    pub fn intents(&self) -> Vec<((RunId, RequestId), Intent)> {
         let intent = |record: Record| match record.event {
-            Event::Intent { request, intent } => Some(((record.agent_pid, request), intent)),
+            Event::Intent { request, intent } => Some(((record.agent.run, request), intent)),
             _ => None,
         };
         self.records().into_iter().filter_map(intent).collect()
@@ -105,9 +105,9 @@ impl Audit {
 
     /// How requests ended.
     #[must_use]
-    pub fn outcomes(&self) -> Vec<((u32, RequestId), Outcome)> {
+    pub fn outcomes(&self) -> Vec<((RunId, RequestId), Outcome)> {
         let outcome = |record: Record| match record.event {
-            Event::Outcome { request, outcome } => Some(((record.agent_pid, request), outcome)),
+            Event::Outcome { request, outcome, .. } => Some(((record.agent.run, request), outcome)),
             _ => None,
         };
         self.records().into_iter().filter_map(outcome).collect()

@@ -41,7 +41,9 @@ impl Keeper {
         let mut messages = Vec::new();
         loop {
             messages.push(self.message());
-            if log.acts().last() == Some(&Act::Stop) && head(messages.last().unwrap()) == head_of(log.path()) {
+            if log.acts().last() == Some(&Act::Stop { assertions: 0 })
+                && head(messages.last().unwrap()) == head_of(log.path())
+            {
                 return messages;
             }
         }
@@ -119,8 +121,10 @@ fn the_journal_gets_each_tenth_head_and_the_last() {
     }
     let messages = verified(&env, agent, &keeper);
     let sequence: Vec<_> = messages.iter().map(|message| head(message).sequence).collect();
-    // The start and the key's addition, then two records for each signature, then the end.
-    assert_eq!(sequence, [10, 20, 27]);
+    // The start and the key's addition, then three records for each signature, then the end. Some come to the disk together.
+    let (last, steps) = (sequence.last(), sequence.windows(2).map(|pair| pair[1] - pair[0]));
+    assert_eq!(last, Some(&39));
+    assert!(sequence.len() >= 3 && steps.rev().skip(1).all(|step| (10..=13).contains(&step)), "{sequence:?}");
     // systemd's native protocol: a field a line.
     for field in ["MESSAGE=audit head 10 ", "FIDO_SSH_AGENT_SEQUENCE=10", "SYSLOG_IDENTIFIER=fido-ssh-agent"] {
         assert!(messages[0].lines().any(|line| line.starts_with(field)), "{messages:?}");
@@ -139,7 +143,10 @@ fn a_keeper_that_is_away_or_does_not_read_holds_nobody_up() {
     for _ in 0..queue.trim().parse::<usize>().unwrap() + 10 {
         sign(&agent, &key);
     }
-    keeper.forget_all();
-    sign(&agent, &key);
+    // Each time it takes as many of those that wait as its queue holds.
+    for _ in 0..3 {
+        keeper.forget_all();
+        sign(&agent, &key);
+    }
     verified(&env, agent, &keeper);
 }

@@ -22,16 +22,18 @@ for_each_token! {
         env.person().always_types(PIN);
         let login = agent.ssh(["device", "true"]).start();
         token.wait_for(|what| what == What::Waiting, PATIENCE);
-        let (killed, audit) = (agent.pid(), agent.audit());
+        let audit = agent.audit();
         agent.kill();
         login.wait().code(255);
         let intents = audit.intents();
-        let [(orphan, _)] = intents.as_slice() else { panic!("one intent, not {intents:?}") };
+        let [((killed, orphan), _)] = intents.as_slice() else { panic!("one intent, not {intents:?}") };
         assert_eq!(audit.outcomes(), []);
 
         let agent = env.agent().start();
-        let unknown = Outcome::Unknown { intent_by: killed };
-        assert_eq!(audit.outcomes(), [((agent.pid(), orphan.1), unknown.clone())]);
+        let unknown = Outcome::Unknown { intent_by: *killed };
+        let outcomes = audit.outcomes();
+        assert_eq!(outcomes.iter().map(|((_, request), end)| (request, end)).collect::<Vec<_>>(), [(orphan, &unknown)]);
+        assert_ne!(outcomes[0].0.0, *killed, "the agent that says so is another one");
         agent.messages().wait_for("an earlier agent was killed during a request: its outcome is unknown");
 
         // The helper heard of it and freed the token, so that the next login works.
@@ -164,7 +166,7 @@ fn what_changes_the_agent_is_on_record() {
     let add = Act::Add { key: fingerprint.clone(), from };
     let remove = Act::Remove { key: fingerprint };
     let acts = audit.acts();
-    assert!(matches!(&acts[0], Act::Start { agent } if agent == env!("CARGO_PKG_VERSION")));
+    assert_eq!(acts[0], Act::Start);
     // ssh-add -D asks twice: once in the words of protocol 1, which ssh-agent understands too.
-    assert_eq!(acts[1..], [add.clone(), remove, add, Act::RemoveAll, Act::RemoveAll, Act::Stop]);
+    assert_eq!(acts[1..], [add.clone(), remove, add, Act::RemoveAll, Act::RemoveAll, Act::Stop { assertions: 0 }]);
 }

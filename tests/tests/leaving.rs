@@ -34,7 +34,9 @@ fn wait_for_return(agent: &Agent, times: usize) {
 /// By which program each return was said; None for the session itself.
 fn returns(agent: &Agent) -> Vec<Option<String>> {
     let program = |act| match act {
-        Act::ComeBack { peer } => Some(peer.map(|peer| peer.programs.first().cloned().unwrap_or_default())),
+        Act::ComeBack { peer } => {
+            Some(peer.map(|peer| peer.programs.first().map(|program| program.name.clone()).unwrap_or_default()))
+        }
         _ => None,
     };
     agent.audit().acts().into_iter().filter_map(program).collect()

@@ -44,7 +44,7 @@ impl Drop for Background {
         let instances = fs::read_dir(self.0.path("state/fido-ssh-agent")).into_iter().flatten().flatten();
         for log in instances.map(|instance| instance.path().join("audit.jsonl")).filter(|log| log.exists()) {
             for record in Audit::at(log).records() {
-                let pid = record.agent_pid;
+                let pid = record.agent.pid;
                 // Those that have ended may have left their number to others.
                 if fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(&agent)) {
                     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
@@ -295,14 +295,14 @@ fn an_agent_for_a_command_ends_with_it() {
     other_agent.ends();
     assert!(!other_socket.exists());
     let audit = |number: u32| Audit::at(env.path(&format!("state/fido-ssh-agent/command-{number}/audit.jsonl")));
-    assert_eq!(audit(2).acts().last(), Some(&Act::Stop));
+    assert_eq!(audit(2).acts().last(), Some(&Act::Stop { assertions: 0 }));
 
     let (mut again, its_agent, its_socket) = start();
     assert_eq!(its_socket, socket(1), "a place that is free is taken again");
     again.type_line("");
     again.wait().code(7);
     its_agent.ends();
-    assert_eq!(audit(1).acts().iter().filter(|act| matches!(act, Act::Start { .. })).count(), 2);
+    assert_eq!(audit(1).acts().iter().filter(|act| matches!(act, Act::Start)).count(), 2);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn a_command_that_can_t_be_run_leaves_no_agent() {
     let failed = env.agent().program(["no-such-command"]).run().code(1);
     assert!(failed.stderr.contains("no-such-command"), "{}", failed.stderr);
     let audit = Audit::at(env.path("state/fido-ssh-agent/command-1/audit.jsonl"));
-    audit.wait_for(|event| matches!(event, Event::Act { act: Act::Stop }));
+    audit.wait_for(|event| matches!(event, Event::Act { act: Act::Stop { .. } }));
 
     let failed = env.agent().setting("no_such_setting = 1").program(["echo", "was run"]).run().code(1);
     assert!(failed.stderr.contains("no_such_setting"), "{}", failed.stderr);
@@ -502,7 +502,7 @@ fn sigterm_ends_it_in_order() {
     let (socket, control, audit) = (agent.socket().to_owned(), agent.control_socket(), agent.audit());
     agent.terminate();
     assert!(!socket.exists() && !control.exists());
-    assert_eq!(audit.acts().last(), Some(&Act::Stop));
+    assert_eq!(audit.acts().last(), Some(&Act::Stop { assertions: 0 }));
 }
 
 /// A request that is under way is ended too, and is on record.
@@ -516,7 +516,7 @@ fn sigterm_during_a_touch_leaves_nothing_open() {
     login.wait().code(255);
     token.wait_for(|what| what == soft_token::What::Cancelled, PATIENCE);
     assert_eq!(audit.refusal_codes(), [Code::AgentStopped]);
-    assert_eq!(audit.acts().last(), Some(&Act::Stop));
+    assert_eq!(audit.acts().last(), Some(&Act::Stop { assertions: 1 }));
 }
 
 /// The question goes away with the agent.
@@ -532,7 +532,7 @@ fn sigterm_during_a_pin_prompt_takes_it_away() {
     let refused = login.wait().code(255);
     assert!(refused.stderr.contains("agent refused operation"), "{}", refused.stderr);
     assert_eq!(audit.refusal_codes(), [Code::AgentStopped]);
-    assert_eq!(audit.acts().last(), Some(&Act::Stop));
+    assert_eq!(audit.acts().last(), Some(&Act::Stop { assertions: 0 }));
     assert_eq!(token.pin_retries(), 8);
 }
 

@@ -116,8 +116,8 @@ fn is_on_record(kind: TokenKind, recipe: &Recipe, agent: &Agent, key: &KeyFile, 
         assert_eq!(intent.destination, *destination);
         assert_eq!(intent.subject.key, key.fingerprint());
         assert_eq!(intent.subject.application.as_deref(), Some("ssh:"));
-        assert_eq!(intent.subject.peer.programs[0], "ssh");
-        let Meaning::Login { user, host_key } = &intent.subject.meaning else { panic!("{intent:?}") };
+        assert_eq!(intent.subject.peer.programs[0].name, "ssh");
+        let Meaning::Login { user, host_key, .. } = &intent.subject.meaning else { panic!("{intent:?}") };
         assert_eq!(user, agent.env().user());
         assert!(destination.contains(host_key.as_deref().expect("OpenSSH logs in hostbound")));
         assert!(matches!(intent.signer, Signer::Token { .. }), "{intent:?}");

@@ -93,7 +93,7 @@ for_each_token! {
 
         let audit = agent.audit();
         agent.terminate();
-        let [.., Act::Unmuted { peer: Peer { pid, .. }, refused }, Act::Stop] = &audit.acts()[..] else {
+        let [.., Act::Unmuted { peer: Peer { pid, .. }, refused }, Act::Stop { .. }] = &audit.acts()[..] else {
             panic!("{:?}", audit.acts());
         };
         assert_eq!((*pid, *refused), (this_process(), 1000 + 1 + 3 + 1));

@@ -78,7 +78,7 @@ fn its_key_logs_in_by_every_road_and_that_is_on_record() {
     for (intent, _) in &signatures {
         assert_eq!(intent.signer, Signer::Upstream { socket: rival.socket().display().to_string() });
         assert_eq!(intent.subject.key, key.fingerprint());
-        assert_eq!(intent.subject.peer.programs[0], "ssh");
+        assert_eq!(intent.subject.peer.programs[0].name, "ssh");
     }
 }
 

@@ -74,7 +74,7 @@ fn each_refusal_has_one_name_everywhere() {
     let unknown = env.plain_key();
     agent.program("ssh-add").arg("-d").arg(unknown.path()).run().code(1);
     let told = found_everywhere(&agent, Some(&terminal), Code::UnknownKey);
-    assert_eq!((&told["asked"], &told["peer"]["programs"][0]), (&json!("remove"), &json!("ssh-add")));
+    assert_eq!((&told["asked"], &told["peer"]["programs"][0]["name"]), (&json!("remove"), &json!("ssh-add")));
     assert!(told["by"].as_str().unwrap().starts_with("ssh-add ("), "{told}");
 
     let restricted = env.plain_key();

@@ -72,7 +72,10 @@ fn describe(recorded: &Recorded) -> String {
     let time = recorded.time.strftime("%Y-%m-%d %H:%M:%S UTC");
     let mut rows = vec![("asked", refusal.asked), ("by", refusal.by)];
     if let Some(peer) = recorded.peer().filter(|peer| peer.programs.len() > 1) {
-        rows.push(("started by", peer.programs.iter().skip(1).cloned().collect::<Vec<_>>().join(", by ")));
+        rows.push((
+            "started by",
+            peer.programs.iter().skip(1).map(|program| program.name.as_str()).collect::<Vec<_>>().join(", by "),
+        ));
     }
     if let Asked::Signature { destination: Some(destination), .. } = &recorded.asked {
         rows.push(("where", destination.clone()));
@@ -118,20 +121,38 @@ impl<'a> Entry<'a> {
 
 #[cfg(test)]
 mod tests {
-    use agent::audit::record::Peer;
+    use agent::audit::chain::Hash;
+    use agent::audit::record::{AgentRun, Peer, Program, RunId};
     use agent::denial::{Code, Denial};
 
     use super::*;
 
+    fn program(pid: i32, name: &str) -> Program {
+        Program { pid, name: name.into(), executable: None }
+    }
+
     fn recorded() -> Recorded {
+        let agent = AgentRun {
+            instance: "default".into(),
+            run: RunId(5),
+            pid: 1,
+            version: "1".into(),
+            boot_id: "boot".into(),
+            config: Hash::NONE,
+        };
         Recorded {
             id: RecordId(12),
             time: "2026-11-22T10:00:00Z".parse().unwrap(),
-            agent_pid: 1,
+            agent,
             denial: Denial::plain(Code::ForwardedManagement),
             asked: Asked::Other {
                 request: "remove all".into(),
-                peer: Peer { pid: 7, uid: 1000, programs: vec!["ssh".into(), "bash".into(), "tmux\u{1b}".into()] },
+                peer: Peer {
+                    pid: 7,
+                    uid: 1000,
+                    pinned: true,
+                    programs: vec![program(7, "ssh"), program(8, "bash"), program(9, "tmux\u{1b}")],
+                },
                 bindings: vec![],
             },
         }
@@ -160,10 +181,15 @@ mod tests {
         let json = serde_json::to_value(Entry::of(&recorded)).unwrap();
         let code = Code::ForwardedManagement;
         let expected = serde_json::json!({
-            "id": 12, "time": "2026-11-22T10:00:00Z", "agent_pid": 1, "code": "forwarded-management",
+            "id": 12, "time": "2026-11-22T10:00:00Z", "code": "forwarded-management",
+            "agent": {"instance": "default", "run": 5, "pid": 1, "version": "1", "boot_id": "boot", "config": "0".repeat(64)},
             "reason": code.meaning(), "meaning": code.meaning(), "setting": "forwarded_management", "next": code.next(),
             "kind": "other", "request": "remove all", "bindings": [],
-            "peer": {"pid": 7, "uid": 1000, "programs": ["ssh", "bash", "tmux\u{1b}"]},
+            "peer": {"pid": 7, "uid": 1000, "pinned": true, "programs": [
+                {"pid": 7, "name": "ssh", "executable": null},
+                {"pid": 8, "name": "bash", "executable": null},
+                {"pid": 9, "name": "tmux\u{1b}", "executable": null},
+            ]},
             "asked": "remove all", "by": "ssh (7)",
         });
         assert_eq!(json, expected);

@@ -99,7 +99,7 @@ mod tests {
     use crate::audit::samples;
 
     fn line(sequence: u64, agent: &str) -> String {
-        samples::line(sequence, 1, Event::Act { act: Act::Start { agent: agent.into() } })
+        samples::line(sequence, 1, Event::Act { act: Act::Remove { key: agent.into() } })
     }
 
     fn sequence(log: &str) -> Vec<u64> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::reader::Line;
-use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, Record, Subject};
+use super::record::{Act, AgentRun, Attempt, Course, Event, Intent, OpenRequest, Outcome, Record, Subject};
 
 /// The most requests that are under way at a time: an agent has no more connections.
 const MOST_OPEN: usize = 4096;
@@ -17,8 +17,8 @@ pub struct Entry {
     pub sequence: u64,
     /// When that was written.
     pub time: jiff::Timestamp,
-    /// The agent.
-    pub agent_pid: u32,
+    /// The agent that wrote it.
+    pub agent: AgentRun,
     /// What it was.
     #[serde(flatten)]
     pub what: What,
@@ -36,6 +36,8 @@ pub enum What {
         attempts: Vec<Attempt>,
         /// How it ended.
         outcome: Box<Outcome>,
+        /// What happened on the way.
+        course: Option<Course>,
     },
     /// Something else.
     Act {
@@ -52,7 +54,7 @@ impl Entry {
         match &self.what {
             What::Request { intent: Some(intent), .. } => Some(&intent.subject),
             What::Request { outcome, .. } => match outcome.as_ref() {
-                Outcome::Refused { subject, .. } => subject.as_ref(),
+                Outcome::Refused { subject, .. } => subject.as_deref(),
                 Outcome::Signed { .. } | Outcome::Unknown { .. } => None,
             },
             What::Act { .. } => None,
@@ -69,8 +71,8 @@ pub struct History {
 impl History {
     /// What a line ends, if it is a record that ends something.
     pub fn read(&mut self, line: &Line) -> Option<Entry> {
-        let Record { sequence, time, agent_pid, event, .. } = serde_json::from_slice(&line.text).ok()?;
-        let open = |request| OpenRequest { agent_pid, request };
+        let Record { sequence, time, agent, event, .. } = serde_json::from_slice::<Record>(&line.text).ok()?;
+        let open = |request| OpenRequest { run: agent.run, request };
         let what = match event {
             Event::Intent { request, intent } => {
                 if self.open.len() >= MOST_OPEN {
@@ -83,17 +85,19 @@ impl History {
                 self.open.get_mut(&open(request))?.1.push(attempt);
                 return None;
             }
-            Event::Outcome { request, outcome } => {
+            Event::Outcome { request, outcome, course } => {
                 let begun_by = match outcome {
-                    Outcome::Unknown { intent_by } => OpenRequest { agent_pid: intent_by, request },
+                    Outcome::Unknown { intent_by } => OpenRequest { run: intent_by, request },
                     _ => open(request),
                 };
                 let (intent, attempts) = self.open.remove(&begun_by).unzip();
                 let attempts = attempts.unwrap_or_default();
-                What::Request { intent, attempts, outcome: Box::new(outcome) }
+                What::Request { intent, attempts, outcome: Box::new(outcome), course }
             }
+            // The request had its entry by then.
+            Event::Delivery { .. } => return None,
             Event::Act { act } => What::Act { act },
         };
-        Some(Entry { sequence, time, agent_pid, what })
+        Some(Entry { sequence, time, agent, what })
     }
 }

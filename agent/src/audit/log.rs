@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::anchor::Anchor;
-use super::record::{Act, Attempt, Event, Intent, OpenRequest, Outcome, RecordId, RequestId};
+use super::record::{Act, AgentRun, Attempt, Course, Event, Intent, OpenRequest, Outcome, RecordId, RequestId};
 use super::{AuditError, AuditLog};
 use file::LogFile;
 use retention::Retention;
@@ -28,22 +28,27 @@ pub struct FileLog {
 }
 
 impl FileLog {
-    /// Opens or creates the log and settles what an agent before this one left open: an intent without an outcome gets
+    /// Opens or creates the log, to which this agent is going to write, and settles what an agent before this one left open: an intent without an outcome gets
     /// the outcome "unknown".
     ///
     /// # Errors
     /// When the file can't be read, created or written.
-    pub fn open(path: &Path) -> Result<Self, AuditError> {
-        Self::open_as_configured(path, None, Retention::default())
+    pub fn open(path: &Path, run: AgentRun) -> Result<Self, AuditError> {
+        Self::open_as_configured(path, run, None, Retention::default())
     }
 
     /// The same, with a keeper of its heads, and with no more of it kept than this.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_as_configured(path: &Path, anchor: Option<Anchor>, retention: Retention) -> Result<Self, AuditError> {
+    pub fn open_as_configured(
+        path: &Path,
+        run: AgentRun,
+        anchor: Option<Anchor>,
+        retention: Retention,
+    ) -> Result<Self, AuditError> {
         let open = || {
-            let file = settled(path, retention)?;
+            let file = settled(path, run, retention)?;
             Ok(Self { path: path.to_owned(), writer: Writer::start(file, anchor)? })
         };
         open().map_err(|source| audit_error(path, source))
@@ -55,19 +60,20 @@ impl FileLog {
     }
 }
 
-fn settled(path: &Path, retention: Retention) -> std::io::Result<LogFile> {
-    let (file, orphans) = LogFile::open(path)?;
+fn settled(path: &Path, run: AgentRun, retention: Retention) -> std::io::Result<LogFile> {
+    let (file, orphans) = LogFile::open(path, run)?;
     let mut file = file.keeping(retention);
     if !orphans.is_empty() {
         let unknown = |orphan: &OpenRequest| Event::Outcome {
             request: orphan.request,
-            outcome: Outcome::Unknown { intent_by: orphan.agent_pid },
+            outcome: Outcome::Unknown { intent_by: orphan.run },
+            course: None,
         };
         let unknown = orphans.iter().map(unknown).collect();
         file.append(&[unknown]).into_iter().collect::<std::io::Result<Vec<_>>>()?;
     }
-    for OpenRequest { agent_pid, request } in orphans {
-        tracing::warn!(?request, agent_pid, "an earlier agent was killed during a request: its outcome is unknown");
+    for OpenRequest { run, request } in orphans {
+        tracing::warn!(?request, ?run, "an earlier agent was killed during a request: its outcome is unknown");
     }
     Ok(file)
 }
@@ -84,11 +90,21 @@ impl AuditLog for FileLog {
     async fn attempt(&self, request: RequestId, attempt: Attempt) -> Result<(), AuditError> {
         self.append(vec![Event::Attempt { request, attempt }]).await.map(drop)
     }
-    async fn outcome(&self, request: RequestId, outcome: Outcome) -> Result<RecordId, AuditError> {
-        self.append(vec![Event::Outcome { request, outcome }]).await
+    async fn outcome(&self, request: RequestId, outcome: Outcome, course: Course) -> Result<RecordId, AuditError> {
+        self.append(vec![Event::Outcome { request, outcome, course: Some(course) }]).await
     }
-    async fn intent_and_outcome(&self, request: RequestId, intent: Intent, outcome: Outcome) -> Result<(), AuditError> {
-        self.append(vec![Event::Intent { request, intent }, Event::Outcome { request, outcome }]).await.map(drop)
+    async fn intent_and_outcome(
+        &self,
+        request: RequestId,
+        intent: Intent,
+        outcome: Outcome,
+        course: Course,
+    ) -> Result<(), AuditError> {
+        let outcome = Event::Outcome { request, outcome, course: Some(course) };
+        self.append(vec![Event::Intent { request, intent }, outcome]).await.map(drop)
+    }
+    fn note(&self, event: Event) {
+        self.writer.note(event);
     }
     async fn act(&self, act: Act) -> Result<RecordId, AuditError> {
         self.append(vec![Event::Act { act }]).await
@@ -129,11 +145,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         run(async {
-            let log = FileLog::open(&path).unwrap();
+            let log = FileLog::open(&path, samples::run()).unwrap();
             log.intent(RequestId(1), intent()).await.unwrap();
-            log.outcome(RequestId(1), signed()).await.unwrap();
+            log.outcome(RequestId(1), signed(), Course::default()).await.unwrap();
             log.intent(RequestId(2), intent()).await.unwrap();
-            log.intent_and_outcome(RequestId(3), intent(), signed()).await.unwrap();
+            log.intent_and_outcome(RequestId(3), intent(), signed(), Course::default()).await.unwrap();
             let request = "add".into();
             let denial = crate::denial::Denial::plain(crate::denial::Code::UnknownKey);
             let peer = intent().subject.peer;
@@ -141,12 +157,12 @@ mod tests {
             assert_eq!(refused.unwrap(), RecordId(6), "a record is named by its sequence number");
         });
         for _ in 0..2 {
-            drop(FileLog::open(&path).unwrap());
+            drop(FileLog::open(&path, samples::run()).unwrap());
         }
         let records = records(&path);
-        let unknown = Outcome::Unknown { intent_by: std::process::id() };
+        let unknown = Outcome::Unknown { intent_by: samples::run().run };
         assert_eq!(records.len(), 7);
-        assert_eq!(records[6].event, Event::Outcome { request: RequestId(2), outcome: unknown });
+        assert_eq!(records[6].event, Event::Outcome { request: RequestId(2), outcome: unknown, course: None });
         assert_eq!(sequence(&path), (1..=7).collect::<Vec<_>>());
     }
 
@@ -154,11 +170,11 @@ mod tests {
     fn a_torn_record_does_not_swallow_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        run(async { FileLog::open(&path).unwrap().intent(RequestId(1), intent()).await.unwrap() });
+        run(async { FileLog::open(&path, samples::run()).unwrap().intent(RequestId(1), intent()).await.unwrap() });
         let mut torn = std::fs::read(&path).unwrap();
         torn.extend_from_slice(br#"{"version":1,"sequence":2,"ti"#);
         std::fs::write(&path, torn).unwrap();
-        drop(FileLog::open(&path).unwrap());
+        drop(FileLog::open(&path, samples::run()).unwrap());
         let records = records(&path);
         assert_eq!(records.len(), 3);
         assert!(matches!(records[1].event, Event::Act { act: Act::Torn { length: 29, .. } }));
@@ -169,9 +185,9 @@ mod tests {
     fn a_log_that_was_removed_promises_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let log = FileLog::open(&path).unwrap();
+        let log = FileLog::open(&path, samples::run()).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let refused = run(log.act(Act::Stop)).unwrap_err();
+        let refused = run(log.act(Act::RemoveAll)).unwrap_err();
         assert!(refused.source.to_string().contains("removed"), "{refused}");
     }
 
@@ -180,14 +196,17 @@ mod tests {
         const REQUESTS: u64 = 100;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let log = FileLog::open(&path).unwrap();
-        let together = |request| log.intent_and_outcome(RequestId(request), intent(), signed());
+        let log = FileLog::open(&path, samples::run()).unwrap();
+        let together = |request| log.intent_and_outcome(RequestId(request), intent(), signed(), Course::default());
         run(join_all((1..=REQUESTS).map(together))).into_iter().for_each(|written| written.unwrap());
         assert_eq!(sequence(&path), (1..=2 * REQUESTS).collect::<Vec<_>>());
         for (pair, request) in records(&path).chunks(2).zip(1..) {
             let request = RequestId(request);
             let events: Vec<_> = pair.iter().map(|record| record.event.clone()).collect();
-            let pair = [Event::Intent { request, intent: intent() }, Event::Outcome { request, outcome: signed() }];
+            let pair = [
+                Event::Intent { request, intent: intent() },
+                Event::Outcome { request, outcome: signed(), course: Some(Course::default()) },
+            ];
             assert_eq!(events, pair, "an intent stands right before its outcome");
         }
     }
@@ -196,7 +215,7 @@ mod tests {
     fn a_request_that_was_given_up_is_written_all_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let log = FileLog::open(&path).unwrap();
+        let log = FileLog::open(&path, samples::run()).unwrap();
         run(async {
             let given_up = log.act(Act::Lock);
             tokio::select! { biased; _ = given_up => {}, () = async {} => {} }

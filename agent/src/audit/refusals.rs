@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::backwards::Backwards;
-use super::record::{Act, Binding, Event, Outcome, Peer, Record, RecordId, RequestId, Subject};
+use super::record::{Act, AgentRun, Binding, Event, OpenRequest, Outcome, Peer, Record, RecordId, Subject};
 use crate::denial::{Code, Denial};
 use crate::mute;
 use crate::refusal::Refusal;
@@ -21,8 +21,8 @@ pub struct Recorded {
     pub id: RecordId,
     /// When it was refused.
     pub time: jiff::Timestamp,
-    /// The daemon's process id.
-    pub agent_pid: u32,
+    /// The agent that refused it.
+    pub agent: AgentRun,
     /// Why.
     #[serde(flatten)]
     pub denial: Denial,
@@ -39,7 +39,7 @@ pub enum Asked {
     Signature {
         /// Who asked for what.
         #[serde(flatten)]
-        subject: Subject,
+        subject: Box<Subject>,
         /// Where it would have gone, where it came so far that a token or another agent was to be asked.
         destination: Option<String>,
     },
@@ -130,20 +130,21 @@ pub fn find(log: &Path, id: RecordId) -> std::io::Result<Option<Recorded>> {
 struct Search {
     found: Vec<Recorded>,
     /// Those whose intent is to come, by their place.
-    open: Vec<(u32, RequestId, usize)>,
+    open: Vec<(OpenRequest, usize)>,
 }
 
 impl Search {
     /// Looks at a record: as a refusal, where it is wanted, and as the intent of one that was found.
     fn see(&mut self, record: Record, wanted: bool) {
-        let Record { sequence, time, agent_pid, event, .. } = record;
-        let recorded = |denial, asked| Recorded { id: RecordId(sequence), time, agent_pid, denial, asked };
+        let Record { sequence, time, agent, event, .. } = record;
+        let run = agent.run;
+        let recorded = |denial, asked| Recorded { id: RecordId(sequence), time, agent, denial, asked };
         match event {
-            Event::Outcome { request, outcome: Outcome::Refused { denial, subject } } if wanted => {
+            Event::Outcome { request, outcome: Outcome::Refused { denial, subject }, .. } if wanted => {
                 let asked = match subject {
                     Some(subject) => Asked::Signature { subject, destination: None },
                     None => {
-                        self.open.push((agent_pid, request, self.found.len()));
+                        self.open.push((OpenRequest { run, request }, self.found.len()));
                         Asked::UnknownSignature
                     }
                 };
@@ -164,10 +165,11 @@ impl Search {
                 self.found.push(recorded(denial, Asked::Missed { refusals, first }));
             }
             Event::Intent { request, intent } => {
-                let its = |open: &mut (u32, RequestId, usize)| (open.0, open.1) == (agent_pid, request);
-                for (_, _, place) in self.open.extract_if(.., its) {
+                let its = |(open, _): &mut (OpenRequest, usize)| *open == OpenRequest { run, request };
+                for (_, place) in self.open.extract_if(.., its) {
                     if let Some(found) = self.found.get_mut(place) {
-                        let (subject, destination) = (intent.subject.clone(), Some(intent.destination.clone()));
+                        let (subject, destination) =
+                            (Box::new(intent.subject.clone()), Some(intent.destination.clone()));
                         found.asked = Asked::Signature { subject, destination };
                     }
                 }
@@ -180,27 +182,27 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::{Intent, Signer};
+    use crate::audit::record::{Intent, RequestId, Signer};
     use crate::audit::samples::{self, subject};
 
     fn refused(subject: Option<Subject>, code: Code) -> Outcome {
-        Outcome::Refused { denial: Denial::plain(code), subject }
+        Outcome::Refused { denial: Denial::plain(code), subject: subject.map(Box::new) }
     }
 
     fn intent(key: &str) -> Intent {
         samples::intent(key, Signer::Software)
     }
 
-    fn log(events: Vec<(u32, Event)>) -> (tempfile::TempDir, std::path::PathBuf) {
+    fn log(events: Vec<(u64, Event)>) -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let line = |(sequence, (agent_pid, event))| samples::line(sequence, agent_pid, event) + "\n";
+        let line = |(sequence, (run, event))| samples::line(sequence, run, event) + "\n";
         std::fs::write(&path, (1..).zip(events).map(line).collect::<String>()).unwrap();
         (dir, path)
     }
 
     /// Two agents, whose requests have the same numbers.
-    fn mixed() -> Vec<(u32, Event)> {
+    fn mixed() -> Vec<(u64, Event)> {
         let request = RequestId(1);
         let management = Act::Refused {
             request: "add".into(),
@@ -210,12 +212,19 @@ mod tests {
         };
         vec![
             (1, Event::Intent { request, intent: intent("first") }),
-            (1, Event::Outcome { request, outcome: refused(None, Code::PinWrong) }),
+            (1, Event::Outcome { request, outcome: refused(None, Code::PinWrong), course: None }),
             (2, Event::Intent { request, intent: intent("second") }),
             (2, Event::Act { act: management }),
-            (2, Event::Outcome { request: RequestId(2), outcome: refused(Some(subject("third")), Code::UnknownKey) }),
-            (2, Event::Outcome { request, outcome: refused(None, Code::TouchTimeout) }),
-            (2, Event::Act { act: Act::Stop }),
+            (
+                2,
+                Event::Outcome {
+                    request: RequestId(2),
+                    outcome: refused(Some(subject("third")), Code::UnknownKey),
+                    course: None,
+                },
+            ),
+            (2, Event::Outcome { request, outcome: refused(None, Code::TouchTimeout), course: None }),
+            (2, Event::Act { act: Act::RemoveAll }),
         ]
     }
 

@@ -2,16 +2,37 @@
 
 use super::chain::Hash;
 use super::record::{
-    Assertion, Event, Evidence, Intent, Kept, Meaning, Outcome, Peer, Record, Signer, Subject, VERSION, Verification,
+    AgentRun, Assertion, Event, Evidence, Intent, Kept, Meaning, Outcome, Peer, Program, Record, RunId, Signer,
+    Subject, VERSION, Verification,
 };
+use crate::policy::Ground;
 use crate::token::protocol::Bytes;
+
+/// The run of the agent that writes them.
+pub(crate) fn run() -> AgentRun {
+    AgentRun {
+        instance: "default".into(),
+        run: RunId(1),
+        pid: 1,
+        version: "1".into(),
+        boot_id: "boot".into(),
+        config: Hash::of(b""),
+    }
+}
+
+/// A client: this program, which that one has started, and so on.
+pub(crate) fn peer(programs: &[&str]) -> Peer {
+    let program = |(name, pid): (&&str, i32)| Program { pid, name: (*name).into(), executable: None };
+    Peer { pid: 7, uid: 1000, pinned: true, programs: programs.iter().zip(7..).map(program).collect() }
+}
 
 /// An ssh asks for this key, for what nobody can read.
 pub(crate) fn subject(key: &str) -> Subject {
     Subject {
-        peer: Peer { pid: 7, uid: 1000, programs: vec!["ssh".into()] },
+        peer: peer(&["ssh"]),
         key: key.into(),
         application: None,
+        certificate: None,
         meaning: Meaning::Opaque,
         bindings: vec![],
     }
@@ -24,17 +45,25 @@ pub(crate) fn evidence() -> Evidence {
 
 /// The key is going to be used so.
 pub(crate) fn intent(key: &str, signer: Signer) -> Intent {
-    Intent { subject: subject(key), evidence: evidence(), destination: "there".into(), signer }
+    Intent {
+        subject: subject(key),
+        evidence: evidence(),
+        destination: "there".into(),
+        rule: Ground::ThisMachine,
+        signer,
+    }
 }
 
 /// A signature that is none, of a token that was touched and verified its user, or of a software key.
 pub(crate) fn signed(by_token: bool) -> Outcome {
-    let assertion = Assertion { flags: 5, counter: 1, user_verification: Verification::Pin };
+    let assertion =
+        Assertion { flags: 5, counter: 1, counter_step: None, assertions: 1, user_verification: Verification::Pin };
     Outcome::Signed { assertion: by_token.then_some(assertion), signature: Bytes(vec![3; 64]) }
 }
 
 /// A record as it stands in a log, without its line's end. Its chain is not whole.
-pub(crate) fn line(sequence: u64, agent_pid: u32, event: Event) -> String {
+pub(crate) fn line(sequence: u64, run: u64, event: Event) -> String {
     let (time, previous) = (jiff::Timestamp::UNIX_EPOCH, Hash::of(b""));
-    serde_json::to_string(&Record { version: VERSION, sequence, previous, time, agent_pid, event }).unwrap()
+    let agent = AgentRun { run: RunId(run), ..self::run() };
+    serde_json::to_string(&Record { version: VERSION, sequence, previous, time, boot_ms: 0, agent, event }).unwrap()
 }

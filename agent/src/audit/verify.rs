@@ -224,16 +224,16 @@ impl Verifier {
 
     /// Holds signatures against what they are said to be.
     fn request(&mut self, record: Record, line: &Line) {
-        let agent_pid = record.agent_pid;
+        let run = record.agent.run;
         match record.event {
             Event::Intent { request, intent } => {
                 if self.intents.len() >= MOST_OPEN {
                     self.intents.pop_first();
                 }
-                self.intents.insert(OpenRequest { agent_pid, request }, intent);
+                self.intents.insert(OpenRequest { run, request }, intent);
             }
-            Event::Outcome { request, outcome } => {
-                let intent = self.intents.remove(&OpenRequest { agent_pid, request });
+            Event::Outcome { request, outcome, .. } => {
+                let intent = self.intents.remove(&OpenRequest { run, request });
                 if let Outcome::Signed { assertion, signature } = outcome {
                     let checked = match &intent {
                         Some(intent) => evidence::check(intent, assertion, &signature.0),
@@ -243,7 +243,7 @@ impl Verifier {
                     self.signature(checked, line);
                 }
             }
-            Event::Attempt { .. } | Event::Act { .. } => {}
+            Event::Attempt { .. } | Event::Delivery { .. } | Event::Act { .. } => {}
         }
     }
 

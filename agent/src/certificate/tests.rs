@@ -173,3 +173,16 @@ fn rubbish_is_no_certificate() {
         assert!(Certificate::parse(blob).is_none() && plain_public_key(blob).is_none(), "{blob:?}");
     }
 }
+
+#[test]
+fn a_certificate_says_its_id_its_serial_and_its_authority() {
+    let blob = made("key-ed25519");
+    let claims = Claims::read(&blob).unwrap();
+    assert_eq!((claims.id.as_slice(), claims.serial), (b"key-ed25519".as_slice(), 7));
+    assert_eq!(claims.authority, Certificate::parse(&blob).unwrap().authority);
+    // What an authority is asked to sign ends before its signature.
+    let signature = string(&[string(b"ssh-ed25519"), string(&[0; 64])].concat());
+    let unsigned = blob.len() - signature.len();
+    assert_eq!(Claims::read(&blob[..unsigned]), Some(claims));
+    assert_eq!(Claims::read(&blob[..unsigned - 1]), None);
+}

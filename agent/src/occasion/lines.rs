@@ -34,7 +34,7 @@ impl Occasion<'_> {
             Payload::Userauth(login) => format!("Log in as {}", name(&login.user_name())),
             Payload::SshSig { namespace } if namespace == "git" => "Sign a git commit or tag".into(),
             Payload::SshSig { namespace } => format!("Sign a message or file (namespace {})", name(namespace)),
-            Payload::Certificate { kind } => format!("Issue a certificate ({})", name(kind)),
+            Payload::Certificate { kind, .. } => format!("Issue a certificate ({})", name(kind)),
             Payload::Opaque => "Sign unknown data".into(),
         }
     }

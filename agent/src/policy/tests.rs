@@ -122,7 +122,7 @@ fn table_of_routes() {
         ("the same, denied", login(b"any", None), &failed, deny, Err(Code::UnboundHop)),
         ("failed, then bound", login(b"device", None), &failed_then_bound, deny, to_device(&[], true)),
         ("opaque", Payload::Opaque, &local, allow, Err(Code::OpaqueData)),
-        ("certificate", Payload::Certificate { kind: "x".into() }, &local, allow, Err(Code::OpaqueData)),
+        ("certificate", Payload::Certificate { kind: "x".into(), claims: None }, &local, allow, Err(Code::OpaqueData)),
     ];
     for (what, payload, bindings, settings, expected) in cases {
         assert_eq!(decide(&payload, bindings, settings), expected, "{what}");
@@ -228,7 +228,7 @@ fn table_of_meanings() {
     let deny = Settings { opaque: Rule::Deny, ..allow.clone() };
     let (local, device) = (SessionBindings::default(), host());
     let (forwarded, direct) = (bound(&[(&device, b"hop", true)]), bound(&[(&device, b"device", false)]));
-    let certificate = || Payload::Certificate { kind: "x".into() };
+    let certificate = || Payload::Certificate { kind: "x".into(), claims: None };
     let (ok, opaque, ca, session) =
         (None, Some(Code::OpaqueData), Some(Code::AuthorityKey), Some(Code::SessionMismatch));
 
@@ -254,6 +254,32 @@ fn table_of_meanings() {
                 Authorization::Denied(denial) => Some(denial.code),
             };
             assert_eq!(found, expected, "{what} and {payload:?}");
+        }
+    }
+}
+
+/// What a permit rests on: the narrowest of the rules.
+#[test]
+fn table_of_grounds() {
+    let (jump, device) = (host(), host());
+    let (local, direct) = (SessionBindings::default(), bound(&[(&device, b"device", false)]));
+    let open = bound(&[(&jump, b"jump", true)]);
+    let (plain, authority) = (software(1), software(2));
+    let settings =
+        Settings { authorities: BTreeSet::from([identity::fingerprint(&authority.public_key)]), ..Settings::default() };
+    let certificate = || Payload::Certificate { kind: "x".into(), claims: None };
+    for (identity, payload, bindings, expected) in [
+        (&plain, login(b"any", None), &local, Ground::ThisMachine),
+        (&plain, login(b"device", None), &direct, Ground::ProvenRoute),
+        (&plain, login(b"device", None), &open, Ground::UnboundHop),
+        (&plain, Payload::Opaque, &local, Ground::Opaque),
+        (&plain, certificate(), &local, Ground::Opaque),
+        (&authority, certificate(), &local, Ground::Authority),
+    ] {
+        let question = question(identity, &payload, bindings, Duration::ZERO);
+        match authorize(&question, &settings) {
+            Authorization::Allowed(permit) => assert_eq!(permit.ground(), expected, "{payload:?}"),
+            Authorization::Denied(denial) => panic!("{payload:?}: {denial}"),
         }
     }
 }
@@ -311,7 +337,10 @@ fn table_of_constrained_logins() {
     ] {
         let question = question(&constrained, &payload, bindings, Duration::ZERO);
         let found = match authorize(&question, &Settings::default()) {
-            Authorization::Allowed(_) => None,
+            Authorization::Allowed(permit) => {
+                assert_eq!(permit.ground(), Ground::DestinationConstraints, "{what}");
+                None
+            }
             Authorization::Denied(denial) => Some(denial.code),
         };
         assert_eq!(found, expected, "{what}");

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{PresenceNotice, Prompt, PromptError, Prompter, request};
+use super::{PresenceNotice, Prompt, PromptError, Prompter};
 use crate::audit::record::RequestId;
 use crate::control::{Event, QuestionKind};
+use crate::course;
 use crate::refusal::Refusal;
 
 /// One terminal: the far end of a control connection.
@@ -49,7 +50,7 @@ impl Terminal {
     fn next_id(&self) -> u64 {
         let mut open = self.open();
         open.last_id += 1;
-        open.shown.extend(request::current());
+        open.shown.extend(course::request());
         open.last_id
     }
 

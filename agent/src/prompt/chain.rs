@@ -14,8 +14,9 @@ use super::environment::Environment;
 use super::pinentry::{self, Pinentry};
 use super::tty::Tty;
 use super::{PresenceNotice, Prompt, PromptError, Prompter};
-use crate::audit::record::RequestId;
+use crate::audit::record::{PromptKind, RequestId};
 use crate::config::{ChannelKind, PromptsConfig};
+use crate::course::{self, Course};
 use crate::refusal::Refusal;
 
 /// The channels of one agent.
@@ -171,6 +172,17 @@ enum Channel {
 }
 
 impl Channel {
+    const TERMINAL: &str = "terminal";
+
+    /// As the settings and the audit log call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Terminal(_) => Self::TERMINAL,
+            Self::Pinentry(_) => "pinentry",
+            Self::Askpass(_) => "askpass",
+        }
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Terminal(_) => "in the attached terminal".into(),
@@ -198,15 +210,22 @@ impl Channel {
 
 /// Tries a question on each channel until one could ask it. What is asked once is not asked elsewhere.
 macro_rules! first_that_can_ask {
-    ($chain:expr, $question:ident, $prompt:expr) => {{
+    ($chain:expr, $question:ident, $kind:expr, $prompt:expr) => {{
         let mut reasons = Vec::new();
         for channel in $chain.channels() {
-            let asked = match channel {
-                Ok(channel) => channel.$question($prompt).await,
-                Err(reason) => Err(PromptError::NoChannel(reason)),
+            let channel = match channel {
+                Ok(channel) => channel,
+                Err(reason) => {
+                    reasons.push(reason);
+                    continue;
+                }
             };
-            match asked {
-                Err(PromptError::NoChannel(reason)) => reasons.push(reason),
+            let question = course::question($kind, channel.name(), $prompt);
+            match channel.$question($prompt).await {
+                Err(PromptError::NoChannel(reason)) => {
+                    question.was_not_asked();
+                    reasons.push(reason);
+                }
                 other => return other,
             }
         }
@@ -217,41 +236,53 @@ macro_rules! first_that_can_ask {
 #[async_trait]
 impl Prompter for Chain {
     async fn confirm(&self, prompt: &Prompt) -> Result<(), PromptError> {
-        first_that_can_ask!(self, confirm, prompt)
+        first_that_can_ask!(self, confirm, PromptKind::Confirm, prompt)
     }
 
     async fn request_pin(&self, prompt: &Prompt) -> Result<SecretString, PromptError> {
-        first_that_can_ask!(self, request_pin, prompt)
+        first_that_can_ask!(self, request_pin, PromptKind::Secret, prompt)
     }
 
     fn notify_presence(&self, prompt: &Prompt) -> PresenceNotice {
         let mut others = Vec::new();
         for channel in self.channels().flatten() {
             match channel {
-                Channel::Terminal(terminal) => return terminal.notify_presence(prompt),
+                Channel::Terminal(terminal) => {
+                    if let Some(course) = course::current() {
+                        course.noticed(Channel::TERMINAL, prompt);
+                    }
+                    return terminal.notify_presence(prompt);
+                }
                 other => others.push(other),
             }
         }
         let bus = self.environment().dbus_session_bus_address.clone();
-        PresenceNotice::new(Notice(tokio::spawn(show(bus, others, prompt.clone()))))
+        PresenceNotice::new(Notice(tokio::spawn(show(bus, others, prompt.clone(), course::current()))))
     }
 }
 
 /// Shows a notice on the desktop, or else on the first channel that can.
 #[cfg_attr(not(feature = "notify"), allow(unused_variables, reason = "only notifications need the bus"))]
-async fn show(bus: Option<String>, channels: Vec<Channel>, prompt: Prompt) {
+async fn show(bus: Option<String>, channels: Vec<Channel>, prompt: Prompt, course: Option<Arc<Course>>) {
+    let shown = |channel: &str| {
+        if let Some(course) = &course {
+            course.noticed(channel, &prompt);
+        }
+    };
     #[cfg(feature = "notify")]
     if let Some(bus) = bus {
+        shown("desktop");
         let Err(reason) = super::notify::show(&bus, &prompt).await;
         tracing::debug!("no notification on the desktop: {reason}");
     }
     for channel in channels {
-        let shown = match &channel {
+        shown(channel.name());
+        let result = match &channel {
             Channel::Pinentry(pinentry) => pinentry.notify(&prompt).await,
             Channel::Askpass(askpass) => askpass.notify(&prompt).await,
             Channel::Terminal(_) => continue,
         };
-        match shown {
+        match result {
             Err(PromptError::NoChannel(reason)) => tracing::debug!("no notice there: {reason}"),
             _ => return,
         }

@@ -25,7 +25,7 @@ impl Signing<'_> {
             self.still_held(identity)?;
             permit = self.authorize(identity)?;
         }
-        let destination = self.occasion(identity, &permit, None).destination();
+        let allowed = self.allowed(identity, &permit, None);
         let (data, flags) = (&self.request.data, self.request.flags);
         let signature = if key.is_slow() {
             let signing = self.request.turn.work({
@@ -36,7 +36,7 @@ impl Signing<'_> {
         } else {
             key.sign(data, flags)
         };
-        Ok(Signed::by_software(destination, signature.map_err(denial)?))
+        Ok(Signed::by_software(allowed, signature.map_err(denial)?))
     }
 }
 

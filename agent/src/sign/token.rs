@@ -14,6 +14,7 @@ use super::trail::{Signed, Trail};
 use crate::agent::Agent;
 use crate::assertion::Assertion;
 use crate::audit::record::{self, Signer, Verification};
+use crate::course::{self, Phase};
 use crate::denial::{Code, Denial};
 use crate::identity::{Credential, Holder, Identity, fingerprint};
 use crate::occasion::{self, Occasion};
@@ -53,7 +54,9 @@ impl Signing<'_> {
     /// One conversation with the tokens, from looking for the right one to its signature.
     async fn round(&self, patience: &Patience<'_>, trail: &mut Trail<'_>) -> Result<Signed, Ended> {
         // 7: one conversation with the tokens at a time.
+        let queue = course::clock(Phase::Queue);
         let _tokens = patience.wait(self.agent.tokens.lock()).await?;
+        drop(queue);
         self.look_around(patience).await?;
 
         // The key as it is now: while this request waited, another may have opened its file.
@@ -172,8 +175,9 @@ impl Asking<'_> {
 
             // 11: on record, or not at all.
             let signer =
-                Signer::Token { token: occasion::audit_token(&token.device), user_verification: tries.verification() };
-            let intended = trail.intent(self.occasion(&permit, token).destination(), signer).await?;
+                Signer::Token { token: occasion::audit_selected(token), user_verification: tries.verification() };
+            let allowed = self.signing.allowed(self.identity, &permit, Some(token));
+            let intended = trail.intent(allowed, signer).await?;
 
             // 12: the token.
             let failure = match self.answer(exchange, &permit, token, &mut tries, pin).await? {
@@ -185,6 +189,8 @@ impl Asking<'_> {
                     let says = record::Assertion {
                         flags: assertion.flags,
                         counter: assertion.counter,
+                        counter_step: self.agent().counters.step(self.fingerprint, assertion.counter),
+                        assertions: self.agent().authenticator.assertions(),
                         user_verification: tries.verification(),
                     };
                     return Ok(Signed::by_token(intended, assertion.signature(), says));

@@ -7,6 +7,7 @@ use super::patience::Patience;
 use super::trail::{Signed, Trail};
 use crate::audit::record::Signer;
 use crate::constraint::Constraints;
+use crate::course::{self, Phase};
 use crate::denial::{Code, Denial};
 use crate::identity::{Holder, Identity};
 use crate::policy::Permit;
@@ -29,6 +30,7 @@ impl Signing<'_> {
             upstreams.find(&self.request.key_blob, &self.request.bindings).await
         };
         let found = patience.wait(finding).await?;
+        self.agent.note_lost_upstreams();
         let found = found.map_err(|missing| {
             let Denial { code, reason } = self.unknown_key();
             Denial::new(code, format!("{reason}{missing}"))
@@ -57,16 +59,18 @@ impl Signing<'_> {
         }
         // 11: on record before it is asked.
         let signer = Signer::Upstream { socket: socket.display().to_string() };
-        let destination = self.occasion(identity, &permit, None).destination();
-        let intended = trail.intent(destination, signer).await?;
+        let intended = trail.intent(self.allowed(identity, &permit, None), signer).await?;
 
         // 12: the other agent.
         let refused = |what: &str| Denial::new(Code::UpstreamRefused, format!("upstream {}: {what}", socket.display()));
+        let clock = course::clock(Phase::Upstream);
         let signing = self.agent.upstreams.sign(socket, &identity.blob, &self.request.bindings, data, flags);
         let signed = patience.wait(signing).await.map_err(|denial| match denial.code {
             Code::RequestTimeout => refused("it did not answer in time"),
             _ => denial,
         })?;
+        drop(clock);
+        self.agent.note_lost_upstreams();
         let signature = signed.map_err(|error| refused(&error.to_string()))?;
 
         // 13: believed only now. Minutes may have passed: the agent may be locked, or hold the key itself.

@@ -18,13 +18,17 @@ impl Asking<'_> {
     pub(super) async fn begin(
         &self,
         exchange: &mut dyn Exchange,
-        token: &Selected,
+        token: &mut Selected,
         permit: &Permit,
     ) -> Result<Tries, Denial> {
         let forwarded = permit.route().is_forwarded();
         match permit.requirements().user_verification {
             UserVerification::NotRequired => Ok(Tries::without_verification(forwarded)),
-            required => Tries::with_verification(required, &self.state(exchange, token).await?, forwarded),
+            required => {
+                let state = self.state(exchange, token).await?;
+                token.aaguid = Some(state.aaguid.clone());
+                Tries::with_verification(required, &state, forwarded)
+            }
         }
     }
 

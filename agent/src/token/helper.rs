@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 use super::protocol::{Command, Failure, Hello, MAX_LINE, Message, Progress, Reply, VERSION};
 use super::quiet::QuietGaps;
 use super::{Authenticator, Exchange, Step, TokenError, hidraw};
+use crate::course::{self, Phase};
 
 /// How long a command may take that waits for nobody. A token answers within milliseconds; a helper retries for two
 /// seconds when another program gets between.
@@ -42,6 +44,7 @@ struct Starter {
     program: PathBuf,
     touch_limit: Mutex<Duration>,
     quiet: QuietGaps,
+    assertions: AtomicU64,
     /// Said hello, and waits for its one request.
     spare: Mutex<Option<Helper>>,
 }
@@ -51,7 +54,8 @@ impl Helpers {
     #[must_use]
     pub fn new(program: PathBuf, touch_limit: Duration) -> Self {
         let (touch_limit, spare) = (Mutex::new(touch_limit), Mutex::new(None));
-        Self(Arc::new(Starter { program, touch_limit, quiet: QuietGaps::default(), spare }))
+        let assertions = AtomicU64::new(0);
+        Self(Arc::new(Starter { program, touch_limit, quiet: QuietGaps::default(), assertions, spare }))
     }
 
     /// Commands that come from now on wait so long for a person.
@@ -103,6 +107,10 @@ impl Authenticator for Helpers {
         };
         Ok(Box::new(Conversation { helper, helpers: self.clone() }))
     }
+
+    fn assertions(&self) -> u64 {
+        self.0.assertions.load(Ordering::Relaxed)
+    }
 }
 
 /// A helper that serves its request. When it is over, the next one is started.
@@ -114,6 +122,21 @@ struct Conversation {
 #[async_trait]
 impl Exchange for Conversation {
     async fn follow(&mut self, command: Command, step: &mut (dyn FnMut(Step) + Send)) -> Result<Reply, Failure> {
+        let _token = course::clock(Phase::Token);
+        let result = self.ask(command, step).await;
+        if matches!(result, Ok(Reply::Assertion(_))) {
+            self.helpers.0.assertions.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn cancel(&mut self) {
+        self.helper.cancel().await;
+    }
+}
+
+impl Conversation {
+    async fn ask(&mut self, command: Command, step: &mut (dyn FnMut(Step) + Send)) -> Result<Reply, Failure> {
         if self.helper.stdin.is_none() {
             // One token that falls silent, and takes its helper with it, must not stand between a person and another.
             self.helper = self.helpers.0.start().await?;
@@ -130,10 +153,6 @@ impl Exchange for Conversation {
             wait.answered();
         }
         result
-    }
-
-    async fn cancel(&mut self) {
-        self.helper.cancel().await;
     }
 }
 

@@ -7,7 +7,7 @@ use super::hidraw::Plugging;
 use super::known::{KnownToken, holder_of};
 use super::pluggings::Pluggings;
 use super::probe::{Answer, probe, probe_marker, recognise};
-use super::protocol::{Command, Device, Failure, Reply};
+use super::protocol::{Bytes, Command, Device, Failure, Reply};
 use super::{Exchange, TokenError};
 use crate::identity::Credential;
 
@@ -20,6 +20,8 @@ pub struct Selected {
     pub name: Option<String>,
     /// How well it is known.
     pub standing: Standing,
+    /// The identifier of its model, once it was asked.
+    pub aaguid: Option<Bytes>,
     /// The plugging-in of which all this is known.
     pub(crate) plugging: Plugging,
 }
@@ -152,7 +154,7 @@ impl<'a> Wanted<'a> {
 }
 
 fn selected((device, plugging): Found, token: Option<&KnownToken>, standing: Standing) -> Selected {
-    Selected { device, name: token.map(|token| token.name.clone()), standing, plugging }
+    Selected { device, name: token.map(|token| token.name.clone()), standing, aaguid: None, plugging }
 }
 
 /// The only one, or the one the person touches.

@@ -27,7 +27,7 @@ pub(crate) fn judge(way: Way, crash: &Crash) -> Vec<Violation> {
     match (reply[0], way) {
         (SIGN_RESPONSE, Way::Software | Way::Token) => {
             let recorded = |event: &Event| match event {
-                Event::Outcome { request, outcome: Outcome::Signed { signature, .. } } => {
+                Event::Outcome { request, outcome: Outcome::Signed { signature, .. }, .. } => {
                     reply[1..] == string(&signature.0) && intents.contains(&request)
                 }
                 _ => false,

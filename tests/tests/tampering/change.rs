@@ -147,7 +147,13 @@ fn signature_flipped(real: &Files) -> Files {
 fn removed_by_an_agent(real: &Files) -> Files {
     let (_folder, path) = real.write();
     let retention = Retention { size: Some(1), ..Retention::default() };
-    let log = FileLog::open_as_configured(&path, None, retention).unwrap();
+    let log = FileLog::open_as_configured(
+        &path,
+        agent::audit::run::begin("default", agent::audit::chain::Hash::NONE),
+        None,
+        retention,
+    )
+    .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(log.act(Act::Lock)).unwrap();
     drop(log);

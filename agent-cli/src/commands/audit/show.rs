@@ -111,10 +111,10 @@ fn describe(entry: &Entry) -> String {
                 let what = match &subject.meaning {
                     Meaning::Login { user, .. } => format!("log in as {user}"),
                     Meaning::Signature { namespace } => format!("sign for {namespace}"),
-                    Meaning::Certificate { certificate } => format!("issue {certificate}"),
+                    Meaning::Certificate { certificate, .. } => format!("issue {certificate}"),
                     Meaning::Opaque => "sign unknown data".into(),
                 };
-                let asked_by = subject.peer.programs.first().map_or("?", String::as_str);
+                let asked_by = subject.peer.programs.first().map_or("?", |program| &program.name);
                 format!("{what}, key {}, by {asked_by}", subject.key)
             });
             let destination = intent.as_ref().map_or_else(String::new, |intent| format!(", {}", intent.destination));

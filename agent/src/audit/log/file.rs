@@ -8,13 +8,13 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::lines::{Lines, Position, Tail, ours};
+use super::lines::{Lines, Position, Tail};
 use super::owed::Owed;
 use super::retention::Retention;
 use super::scan::scan;
 use super::segments::{RotationError, Segments};
 use crate::audit::chain::Head;
-use crate::audit::record::{Act, Event, OpenRequest, RecordId};
+use crate::audit::record::{Act, AgentRun, Event, OpenRequest, RecordId};
 
 /// When the next segment begins, in bytes.
 const SEGMENT: u64 = 16 * 1024 * 1024;
@@ -58,7 +58,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// Opens or creates the log; also says which requests in it have no outcome, all of which other agents began.
-    pub(super) fn open(path: &Path) -> std::io::Result<(Self, Vec<OpenRequest>)> {
+    pub(super) fn open(path: &Path, run: AgentRun) -> std::io::Result<(Self, Vec<OpenRequest>)> {
         let segments = Segments::of(path);
         segments.finish_rotation()?;
         let mut file = segments.open_current()?;
@@ -71,7 +71,7 @@ impl LogFile {
             position = Position { head, open, ..position };
         }
         let open = position.open.clone();
-        Ok((Self { position, ..Self::new(segments, file)? }, open))
+        Ok((Self { position, ..Self::new(segments, file, run)? }, open))
     }
 
     /// The same log, of which no more is kept than this. What it said to be removed is, where an agent was killed meanwhile.
@@ -82,7 +82,7 @@ impl LogFile {
         Self { retention, ..self }
     }
 
-    pub(super) fn new(segments: Segments, file: File) -> std::io::Result<Self> {
+    pub(super) fn new(segments: Segments, file: File, run: AgentRun) -> std::io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self {
             segments,
@@ -92,7 +92,7 @@ impl LogFile {
             position: Position::default(),
             stale: false,
             broken: false,
-            lines: Lines::default(),
+            lines: Lines::of(run),
             events_in_file: 0,
             owed: Owed::default(),
             syncs: 0,
@@ -160,7 +160,8 @@ impl LogFile {
             let there = *tried && events.len() <= left;
             left = left.saturating_sub(if *tried { events.len() } else { 0 });
             if !there {
-                self.owed.note(events, &self.position.open, jiff::Timestamp::now());
+                let is_open = |request| self.position.open.contains(&self.lines.ours(request));
+                self.owed.note(events, is_open, jiff::Timestamp::now());
             }
         }
         result
@@ -181,9 +182,9 @@ impl LogFile {
     fn has_room_kept(&self, events: &[Event]) -> bool {
         events.iter().all(|event| match event {
             Event::Attempt { request, .. } | Event::Outcome { request, .. } => {
-                self.position.open.contains(&ours(*request))
+                self.position.open.contains(&self.lines.ours(*request))
             }
-            Event::Intent { .. } | Event::Act { .. } => false,
+            Event::Intent { .. } | Event::Delivery { .. } | Event::Act { .. } => false,
         })
     }
 

@@ -4,9 +4,10 @@ use std::fmt;
 
 use ssh_key::sha2::{Digest, Sha256};
 
+use crate::agent::since_boot;
 use crate::audit::canonical;
 use crate::audit::chain::{Hash, Head};
-use crate::audit::record::{Act, Event, OpenRequest, Outcome, Record, RequestId, VERSION};
+use crate::audit::record::{Act, AgentRun, Event, OpenRequest, Outcome, Record, RequestId, VERSION};
 
 /// The memory that is kept from one write to the next: that of some twenty records.
 const KEPT: usize = 16 * 1024;
@@ -69,8 +70,10 @@ enum Effect {
 }
 
 /// Records as they are going to stand in the file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lines {
+    /// The agent that writes them.
+    run: AgentRun,
     text: Vec<u8>,
     records: Vec<Line>,
     /// Where the log stands without them.
@@ -86,6 +89,16 @@ struct Line {
 }
 
 impl Lines {
+    /// Lines of this agent.
+    pub(super) fn of(run: AgentRun) -> Self {
+        Self { run, text: Vec::new(), records: Vec::new(), before: Position::default() }
+    }
+
+    /// Which of its requests this is.
+    pub(super) fn ours(&self, request: RequestId) -> OpenRequest {
+        OpenRequest { run: self.run.run, request }
+    }
+
     /// Lines that follow this position. What is torn there is ended, and named.
     pub(super) fn begin(&mut self, before: Position) -> Result<(), std::io::Error> {
         self.text.clear();
@@ -105,18 +118,22 @@ impl Lines {
 
     /// Adds a record.
     pub(super) fn push(&mut self, event: &Event) -> std::io::Result<()> {
+        if let Event::Act { act: Act::ConfigChanged { config, .. } } = event {
+            self.run.config = *config;
+        }
         let previous = self.records.last().map_or(self.before.head, |line| line.head);
         let record = Record {
             version: VERSION,
             sequence: previous.sequence.saturating_add(1),
             previous: previous.hash,
             time: jiff::Timestamp::now(),
-            agent_pid: std::process::id(),
+            boot_ms: since_boot().as_millis().try_into().unwrap_or_default(),
+            agent: &self.run,
             event,
         };
         let line = canonical::to_vec(&record).map_err(std::io::Error::other)?;
         self.text.extend_from_slice(&line);
-        self.records.push(Line { end: self.text.len(), head: previous.after(&line), effect: effect(event) });
+        self.records.push(Line { end: self.text.len(), head: previous.after(&line), effect: self.effect(event) });
         self.text.push(b'\n');
         Ok(())
     }
@@ -173,22 +190,17 @@ impl Lines {
         let last = records.checked_sub(1).and_then(|last| self.records.get(last));
         Position { head: last.map_or(self.before.head, |line| line.head), open, tail, removed: None }
     }
-}
 
-/// A request of this agent.
-pub(super) fn ours(request: RequestId) -> OpenRequest {
-    OpenRequest { agent_pid: std::process::id(), request }
-}
-
-/// What an event does to the requests under way.
-fn effect(event: &Event) -> Effect {
-    match event {
-        Event::Intent { request, .. } => Effect::Opens(ours(*request)),
-        Event::Outcome { request, outcome: Outcome::Unknown { intent_by } } => {
-            Effect::Closes(OpenRequest { agent_pid: *intent_by, request: *request })
+    /// What an event does to the requests under way.
+    fn effect(&self, event: &Event) -> Effect {
+        match event {
+            Event::Intent { request, .. } => Effect::Opens(self.ours(*request)),
+            Event::Outcome { request, outcome: Outcome::Unknown { intent_by }, .. } => {
+                Effect::Closes(OpenRequest { run: *intent_by, request: *request })
+            }
+            Event::Outcome { request, .. } => Effect::Closes(self.ours(*request)),
+            Event::Attempt { .. } => Effect::Continues,
+            Event::Delivery { .. } | Event::Act { .. } => Effect::None,
         }
-        Event::Outcome { request, .. } => Effect::Closes(ours(*request)),
-        Event::Attempt { .. } => Effect::Continues,
-        Event::Act { .. } => Effect::None,
     }
 }

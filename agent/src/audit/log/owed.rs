@@ -6,8 +6,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::lines::ours;
-use crate::audit::record::{Act, Event, OpenRequest, Outcome, RequestId};
+use crate::audit::record::{Act, Event, Outcome, RequestId};
 use crate::denial::{Code, Denial};
 
 /// What a log owes.
@@ -32,12 +31,13 @@ impl Owed {
         self.outcomes.is_empty() && self.missed.is_none()
     }
 
-    /// Takes note of what one request asked for in vain, where these intents are on record without an outcome.
-    pub(super) fn note(&mut self, events: &[Event], open: &[OpenRequest], now: Timestamp) {
+    /// Takes note of what one request asked for in vain; `is_open` says whether a request's intent is on record without an
+    /// outcome.
+    pub(super) fn note(&mut self, events: &[Event], is_open: impl Fn(RequestId) -> bool, now: Timestamp) {
         match events.last() {
-            Some(Event::Outcome { request, outcome }) => {
+            Some(Event::Outcome { request, outcome, .. }) => {
                 let Some(denial) = denial(outcome) else { return };
-                if open.contains(&ours(*request)) {
+                if is_open(*request) {
                     self.outcomes.push((*request, denial));
                 } else {
                     count(&mut self.missed(now).refusals, denial.code);
@@ -47,8 +47,8 @@ impl Owed {
                 count(&mut self.missed(now).refusals, denial.code);
             }
             Some(Event::Act { act }) => count(&mut self.missed(now).acts, name(act)),
-            // It is refused, and that is to be written next.
-            Some(Event::Intent { .. } | Event::Attempt { .. }) | None => {}
+            // It is refused, and that is to be written next; or nobody relies on it.
+            Some(Event::Intent { .. } | Event::Attempt { .. } | Event::Delivery { .. }) | None => {}
         }
     }
 
@@ -64,6 +64,7 @@ impl Owed {
         let outcome = |(request, denial): &(RequestId, Denial)| Event::Outcome {
             request: *request,
             outcome: Outcome::Refused { denial: denial.clone(), subject: None },
+            course: None,
         };
         let missed = self.missed.as_ref().filter(|_| all).map(|Missed { refusals, acts, first, last }| Event::Act {
             act: Act::Missed { refusals: refusals.clone(), acts: acts.clone(), first: *first, last: *last },

@@ -55,7 +55,7 @@ impl Retention {
 fn beginning(segment: &Path) -> io::Result<Option<(Timestamp, Head)>> {
     let mut line = Vec::new();
     BufReader::new(File::open(segment)?).take(LONGEST).read_until(b'\n', &mut line)?;
-    Ok(match serde_json::from_slice(&line) {
+    Ok(match serde_json::from_slice::<Record>(&line) {
         Ok(Record { time, event: Event::Act { act: Act::Segment { head, .. } }, .. }) => Some((time, head)),
         _ => None,
     })
@@ -65,6 +65,7 @@ fn beginning(segment: &Path) -> io::Result<Option<(Timestamp, Head)>> {
 mod tests {
     use super::*;
     use crate::audit::log::file::LogFile;
+    use crate::audit::samples;
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -72,7 +73,7 @@ mod tests {
     fn four_files() -> (tempfile::TempDir, Segments, Vec<u64>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let (mut log, _) = LogFile::open(&path).unwrap();
+        let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
         let segments = Segments::of(&path);
         while segments.archived().unwrap().len() < 3 {
             log.append(&[vec![Event::Act { act: Act::Lock }]]).remove(0).unwrap();

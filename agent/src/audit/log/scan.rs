@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lines::{Position, Tail};
 use crate::audit::chain::{Hash, Head};
-use crate::audit::record::{OpenRequest, RequestId};
+use crate::audit::record::{OpenRequest, RequestId, RunId};
 
 /// How much is read at once.
 const BUFFER: usize = 64 * 1024;
@@ -17,13 +17,13 @@ const BUFFER: usize = 64 * 1024;
 #[derive(Deserialize)]
 struct Line {
     sequence: u64,
-    agent_pid: u32,
+    agent: Agent,
     record: Kind,
     /// A number; acts use the name for something else.
     #[serde(default)]
     request: Value,
     /// Of the outcome "unknown": the agent that wrote the intent.
-    intent_by: Option<u32>,
+    intent_by: Option<RunId>,
     /// Of a segment's first record: the requests under way.
     #[serde(default)]
     open: Vec<OpenRequest>,
@@ -32,6 +32,11 @@ struct Line {
     /// Of an act about segments.
     #[serde(default)]
     head: Value,
+}
+
+#[derive(Deserialize)]
+struct Agent {
+    run: RunId,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +82,7 @@ pub(super) fn scan(file: &mut File) -> std::io::Result<Position> {
 fn note(open: &mut Vec<OpenRequest>, line: Line) {
     open.extend(line.open);
     let Some(request) = line.request.as_u64().map(RequestId) else { return };
-    let request = OpenRequest { agent_pid: line.intent_by.unwrap_or(line.agent_pid), request };
+    let request = OpenRequest { run: line.intent_by.unwrap_or(line.agent.run), request };
     match line.record {
         Kind::Intent => open.push(request),
         Kind::Outcome => open.retain(|other| *other != request),

@@ -17,6 +17,9 @@ use crate::audit::record::{Event, RecordId};
 /// Requests to one disk write, at most: the first of them is not to wait while a flood goes on.
 const BATCH: usize = 256;
 
+/// How long something that nobody waits for waits for company.
+const NOTED: Duration = Duration::from_secs(1);
+
 /// After which time what could not be written is tried again, where nobody asks for anything else.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -31,7 +34,8 @@ pub(super) struct Writer {
 /// Records that stand or fall together, with others of the same batch.
 struct Request {
     events: Vec<Event>,
-    done: oneshot::Sender<std::io::Result<RecordId>>,
+    /// None where nobody waits.
+    done: Option<oneshot::Sender<std::io::Result<RecordId>>>,
 }
 
 impl Writer {
@@ -49,8 +53,13 @@ impl Writer {
     pub(super) async fn append(&self, events: Vec<Event>) -> std::io::Result<RecordId> {
         let (done, written) = oneshot::channel();
         // A thread that is gone drops `done`, and so answers too.
-        let _ = self.queue.as_ref().map(|queue| queue.send(Request { events, done }));
+        let _ = self.queue.as_ref().map(|queue| queue.send(Request { events, done: Some(done) }));
         written.await.unwrap_or_else(|_| Err(Error::other("the log is not written any more; start the agent again")))
+    }
+
+    /// The same for what nobody waits for: it comes to the file with the next records, or a moment later.
+    pub(super) fn note(&self, event: Event) {
+        let _ = self.queue.as_ref().map(|queue| queue.send(Request { events: vec![event], done: None }));
     }
 
     /// Writes what is still waiting.
@@ -75,12 +84,12 @@ impl Drop for Writer {
 /// wait for that have been told.
 fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Option<Anchor>) {
     while let Ok(first) = next(requests, file.owes()) {
-        let batch = first.into_iter().chain(requests.try_iter()).take(BATCH);
+        let batch = together(first, requests).into_iter();
         let (events, done): (Vec<_>, Vec<_>) = batch.map(|request| (request.events, request.done)).unzip();
         let syncs = file.syncs();
         for (done, result) in done.into_iter().zip(file.append(&events)) {
             // Whoever gave up needs no answer.
-            let _ = done.send(result);
+            let _ = done.map(|done| done.send(result));
         }
         if let Some(anchor) = anchor.as_mut().filter(|_| file.syncs() > syncs) {
             anchor.note(file.head());
@@ -89,6 +98,17 @@ fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Opti
     if let Some(anchor) = anchor {
         anchor.end();
     }
+}
+
+/// What goes to the disk with this request: all that waits, and before that something that is waited for.
+fn together(first: Option<Request>, requests: &Receiver<Request>) -> Vec<Request> {
+    let mut batch = Vec::from_iter(first);
+    while !batch.is_empty() && batch.len() < BATCH && batch.iter().all(|request| request.done.is_none()) {
+        let Ok(next) = requests.recv_timeout(NOTED) else { break };
+        batch.push(next);
+    }
+    batch.extend(requests.try_iter().take(BATCH.saturating_sub(batch.len())));
+    batch
 }
 
 /// Waits for a request. None where it is time to try what is owed again.
@@ -114,11 +134,12 @@ mod tests {
     use super::*;
     use crate::audit::log::segments::Segments;
     use crate::audit::record::Act;
+    use crate::audit::samples;
 
     const TOGETHER: usize = 100;
 
     fn act() -> Vec<Event> {
-        vec![Event::Act { act: Act::Stop }]
+        vec![Event::Act { act: Act::RemoveAll }]
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -134,7 +155,7 @@ mod tests {
         let (queue, waiting) = channel();
         let ask = |_| {
             let (done, written) = oneshot::channel();
-            queue.send(Request { events: act(), done }).unwrap();
+            queue.send(Request { events: act(), done: Some(done) }).unwrap();
             written
         };
         let answers: Vec<_> = (0..requests).map(ask).collect();
@@ -147,7 +168,7 @@ mod tests {
     fn all_that_wait_share_one_disk_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let (mut file, _) = LogFile::open(&path).unwrap();
+        let (mut file, _) = LogFile::open(&path, samples::run()).unwrap();
         let ids = written_together(TOGETHER, &mut file).into_iter().map(|written| written.unwrap().0);
         assert_eq!(ids.collect::<Vec<_>>(), (1..=TOGETHER as u64).collect::<Vec<_>>(), "each knows its own record");
         assert_eq!((lines(&path), file.syncs()), (TOGETHER, 1));
@@ -159,7 +180,7 @@ mod tests {
     fn requests_that_come_while_the_disk_is_waited_for_share_the_next_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let (file, _) = LogFile::open(&path).unwrap();
+        let (file, _) = LogFile::open(&path, samples::run()).unwrap();
         let mut writer = Writer::start(file, None).unwrap();
         run(join_all((0..TOGETHER).map(|_| writer.append(act()))))
             .into_iter()
@@ -176,11 +197,11 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let device = |path| OpenOptions::new().append(true).open(path).unwrap();
         let kinds = |file: File, log: &mut LogFile| {
-            *log = LogFile::new(Segments::of(&path), file).unwrap();
+            *log = LogFile::new(Segments::of(&path), file, samples::run()).unwrap();
             let answers = written_together(TOGETHER, log);
             answers.into_iter().map(|answer| answer.unwrap_err().kind()).collect::<Vec<_>>()
         };
-        let (mut log, _) = LogFile::open(&path).unwrap();
+        let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
         assert_eq!(kinds(device("/dev/null"), &mut log), [ErrorKind::InvalidInput; TOGETHER], "a failed sync");
         assert!(written_together(2, &mut log).iter().all(Result::is_err), "is not tried again");
         assert_eq!(kinds(device("/dev/full"), &mut log), [ErrorKind::StorageFull; TOGETHER], "a full disk");
@@ -191,7 +212,7 @@ mod tests {
     #[test]
     fn nothing_is_promised_when_the_thread_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, _) = LogFile::open(&dir.path().join("audit.jsonl")).unwrap();
+        let (file, _) = LogFile::open(&dir.path().join("audit.jsonl"), samples::run()).unwrap();
         let mut writer = Writer::start(file, None).unwrap();
         writer.finish();
         assert!(run(writer.append(act())).is_err());

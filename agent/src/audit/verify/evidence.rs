@@ -35,6 +35,9 @@ pub(super) fn check(
     if !verifies(&key, data, signature) {
         return Err("does not verify");
     }
+    if occasion::certificate(blob) != intent.subject.certificate {
+        return Err("is for another certificate than the record says");
+    }
     let payload = Payload::parse(data, blob);
     if occasion::meaning(&payload) != intent.subject.meaning {
         return Err("is over something else than the record says");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::AuditLog;
 use crate::audit::log::FileLog;
-use crate::audit::record::{Kept, RequestId, Signer};
+use crate::audit::record::{Course, Kept, RequestId, Signer};
 use crate::audit::samples;
 
 /// A log of some records in one file, and its folder.
@@ -16,7 +16,7 @@ fn log(records: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let log = FileLog::open(&path).unwrap();
+    let log = FileLog::open(&path, samples::run()).unwrap();
     for n in 0..records {
         let add = Act::Add { key: format!("SHA256:{n}"), from: "here".into() };
         runtime.block_on(log.act(add)).unwrap();
@@ -109,8 +109,8 @@ fn a_signature_over_more_than_a_record_holds_is_counted_as_unchecked() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut intent = samples::intent("SHA256:x", Signer::Software);
     intent.evidence.data = Kept::Hashed { length: 300_000, hash: Hash::of(b"data") };
-    let log = FileLog::open(&path).unwrap();
-    runtime.block_on(log.intent_and_outcome(RequestId(1), intent, samples::signed(false))).unwrap();
+    let log = FileLog::open(&path, samples::run()).unwrap();
+    runtime.block_on(log.intent_and_outcome(RequestId(1), intent, samples::signed(false), Course::default())).unwrap();
     drop(log);
     let report = verify(&path, vec![]).unwrap();
     assert_eq!((report.signatures, report.unchecked, report.findings), (1, 1, vec![]));
@@ -127,7 +127,7 @@ fn a_torn_tail_is_told_from_tampering() {
     // The next agent says what it found.
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(FileLog::open(&path).unwrap().act(Act::Lock)).unwrap();
+    runtime.block_on(FileLog::open(&path, samples::run()).unwrap().act(Act::Lock)).unwrap();
     assert_eq!(verify(&path, vec![]).unwrap().findings, []);
     // What was torn is not to be changed either.
     let text = fs::read_to_string(&path).unwrap();

@@ -14,7 +14,7 @@ use crate::audit::verify::{Finding, Kind, verify};
 use crate::denial::{Code, Denial};
 
 fn act() -> Event {
-    Event::Act { act: Act::Stop }
+    Event::Act { act: Act::RemoveAll }
 }
 
 /// One request's acts.
@@ -27,7 +27,7 @@ fn intent() -> Event {
 }
 
 fn signed() -> Event {
-    Event::Outcome { request: RequestId(1), outcome: samples::signed(true) }
+    Event::Outcome { request: RequestId(1), outcome: samples::signed(true), course: None }
 }
 
 fn refused(code: Code) -> Outcome {
@@ -41,7 +41,7 @@ fn device(path: &str) -> File {
 fn new_log() -> (tempfile::TempDir, PathBuf, LogFile) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let (log, _) = LogFile::open(&path).unwrap();
+    let (log, _) = LogFile::open(&path, samples::run()).unwrap();
     (folder, path, log)
 }
 
@@ -90,7 +90,9 @@ fn a_full_disk_refuses_until_there_is_room() {
 fn what_a_full_disk_kept_off_the_record_is_counted_there_later() {
     let (_folder, path, mut log) = new_log();
     log.file = device("/dev/full");
-    let outcome = |request| vec![Event::Outcome { request: RequestId(request), outcome: refused(Code::UnknownKey) }];
+    let outcome = |request| {
+        vec![Event::Outcome { request: RequestId(request), outcome: refused(Code::UnknownKey), course: None }]
+    };
     let denial = Denial::plain(Code::Locked);
     let peer = samples::subject("").peer;
     let management = Act::Refused { request: "add".into(), peer, bindings: vec![], denial };
@@ -123,9 +125,11 @@ fn a_request_whose_outcome_could_not_be_written_has_it_later() {
     assert!(log.append(&[vec![signed()]]).remove(0).is_err());
     written(&mut log, 1).unwrap();
     let events: Vec<_> = records(&path).into_iter().map(|record| record.event).collect();
-    let Event::Outcome { request, outcome: Outcome::Refused { denial, .. } } = &events[1] else { panic!("{events:?}") };
+    let Event::Outcome { request, outcome: Outcome::Refused { denial, .. }, .. } = &events[1] else {
+        panic!("{events:?}")
+    };
     assert_eq!((*request, denial.code, events.len()), (RequestId(1), Code::AuditUnwritable, 3));
-    assert_eq!(LogFile::open(&path).unwrap().1, [], "it is settled");
+    assert_eq!(LogFile::open(&path, samples::run()).unwrap().1, [], "it is settled");
 }
 
 /// The kernel may have thrown the pages away, so that a second sync, or one of another descriptor, would succeed.
@@ -165,7 +169,7 @@ fn the_chain_goes_on_where_a_write_ended_early() {
     let all = records(&path);
     assert!(all.len() > 8, "{}", all.len());
     drop(log);
-    let (mut log, _) = LogFile::open(&path).unwrap();
+    let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
     assert_eq!(log.head().sequence, all.len() as u64);
     written(&mut log, 1).unwrap();
     assert_eq!(records(&path).len(), all.len() + 1);
@@ -191,7 +195,7 @@ fn each_of_those_that_came_together_is_on_record_or_counted() {
         panic!()
     };
     assert!(there > 10, "{there}");
-    assert_eq!(acts["stop"], 100 - there as u64);
+    assert_eq!(acts["remove_all"], 100 - there as u64);
 }
 
 /// Ends where nothing is left.
@@ -214,7 +218,7 @@ fn an_agent_that_was_killed_in_the_middle_of_a_write_leaves_a_log_that_goes_on()
     let whole = std::fs::read(&path).unwrap();
     for cut in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        let (mut log, _) = LogFile::open(&path).unwrap();
+        let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
         written(&mut log, 1).unwrap();
         records(&path);
     }
@@ -224,7 +228,11 @@ fn an_agent_that_was_killed_in_the_middle_of_a_write_leaves_a_log_that_goes_on()
 fn a_segment_that_is_full_is_put_aside_and_the_chain_goes_on() {
     let (_folder, path, mut log) = new_log();
     log.segment = 1000;
-    let intent = || Event::Outcome { request: RequestId(1), outcome: Outcome::Unknown { intent_by: 1 } };
+    let intent = || Event::Outcome {
+        request: RequestId(1),
+        outcome: Outcome::Unknown { intent_by: samples::run().run },
+        course: None,
+    };
     for _ in 0..20 {
         log.append(&[vec![intent()]]).remove(0).unwrap();
     }
@@ -236,11 +244,11 @@ fn a_segment_that_is_full_is_put_aside_and_the_chain_goes_on() {
     assert_eq!((head.sequence, head.hash), (segments[0].last, first.previous));
     let last = log.head();
     drop(log);
-    let (log, _) = LogFile::open(&path).unwrap();
+    let (log, _) = LogFile::open(&path, samples::run()).unwrap();
     assert_eq!(log.head(), last);
     // Even where the last of them is taken away.
     std::fs::remove_file(&path).unwrap();
-    let (mut log, _) = LogFile::open(&path).unwrap();
+    let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
     written(&mut log, 1).unwrap();
     assert_eq!(sequence(&path).last(), Some(&(segments.last().unwrap().last + 2)), "a beginning, and the act");
 }
@@ -285,7 +293,7 @@ fn only_its_owner_may_read_a_log() {
 /// A log of small segments, of which only the last is kept.
 fn kept_short(folder: &Path) -> PathBuf {
     let path = folder.join("audit.jsonl");
-    let (log, _) = LogFile::open(&path).unwrap();
+    let (log, _) = LogFile::open(&path, samples::run()).unwrap();
     let mut log = log.keeping(Retention { size: Some(1), age: None });
     log.segment = 1000;
     for _ in 0..20 {
@@ -306,7 +314,7 @@ fn outdated_segments_are_removed_behind_a_record_that_says_so() {
     let report = verify(&path, vec![]).unwrap();
     assert!(report.first > 1, "{report:?}");
     assert_eq!(report.findings, []);
-    let (mut log, _) = LogFile::open(&path).unwrap();
+    let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
     written(&mut log, 1).unwrap();
     assert_eq!(findings(&path), [], "it goes on");
 }
@@ -340,7 +348,7 @@ fn an_agent_that_was_killed_before_it_removed_a_segment_leaves_a_log_that_is_rig
     assert_eq!(findings(&path), [], "both are there");
     std::fs::remove_file(&segments[0].path).unwrap();
     assert_eq!(findings(&path), [], "one of them is");
-    drop(LogFile::open(&path).unwrap().0.keeping(Retention::default()));
+    drop(LogFile::open(&path, samples::run()).unwrap().0.keeping(Retention::default()));
     assert_eq!(Segments::of(&path).archived().unwrap(), segments[2..]);
     assert_eq!(findings(&path), [], "none of them is");
 }
