@@ -3,21 +3,24 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
+COMPLETIONS := bash-completion/completions/agent-cli zsh/vendor-completions/_agent-cli fish/vendor_completions.d/agent-cli.fish
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 BUILD_PACKAGES := build-essential pkg-config libudev-dev
 DEMO_PACKAGES := $(BUILD_PACKAGES) openssh-client openssh-server
 TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-cryptography python3-jsonschema python3-paramiko qemu-system-x86 \
-	busybox-static kmod fido2-tools openssh-tests sudo gdb strace tmux pinentry-curses pinentry-tty dbus-daemon openssl \
-	rsyslog rsyslog-relp
+	busybox-static kmod fido2-tools openssh-tests sudo gdb strace tmux pinentry-curses pinentry-tty dbus-daemon systemd \
+	openssl rsyslog rsyslog-relp
 RUST_MINIMUM := 1.89
 
-.PHONY: help demo test lint native openssh-suite vm bench soak build install rust build-packages demo-packages test-packages
+.PHONY: help demo test lint native openssh-suite vm bench soak build install deb rust build-packages demo-packages test-packages
 
 help:
 	@echo 'make demo      log in through a jump host with a software token, step by step (TOKEN=real: with yours)'
 	@echo 'make test      all tests, those in the virtual machine included'
 	@echo 'make install   build and install below PREFIX ($(PREFIX)); DESTDIR is respected'
+	@echo 'make deb       a Debian package, in target/'
 	@echo 'make bench     compare with ssh-agent'
 
 demo: rust demo-packages
@@ -66,6 +69,24 @@ install: build
 	install -D -m 755 target/release/agent $(DESTDIR)$(PREFIX)/bin/fido-ssh-agent
 	install -D -m 755 target/release/sk-helper $(DESTDIR)$(PREFIX)/libexec/fido-ssh-agent/sk-helper
 	install -D -m 755 target/release/agent-cli $(DESTDIR)$(PREFIX)/bin/agent-cli
+	rm -rf target/manual && target/release/agent-cli manual target/manual
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/manual/*.5
+	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
+	for file in $(COMPLETIONS); do \
+	  target/release/agent-cli completions "$${file%%[-/]*}" >$(DESTDIR)$(PREFIX)/share/$$file || exit; \
+	done
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user packaging/systemd/fido-ssh-agent.socket
+	sed 's|@BINDIR@|$(PREFIX)/bin|' packaging/systemd/fido-ssh-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/user/fido-ssh-agent.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/udev/rules.d packaging/udev/70-fido-ssh-agent.rules
+	install -D -m 644 packaging/profile.sh $(DESTDIR)$(SYSCONFDIR)/profile.d/fido-ssh-agent.sh
+
+# What is installed is what is in the package: agent/Cargo.toml names no file of its own.
+deb: rust build-packages
+	command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+	rm -rf target/package && $(MAKE) install PREFIX=/usr DESTDIR=$(CURDIR)/target/package
+	cargo deb -p agent --no-build --output target/
+	@ls target/*.deb
 
 rust:
 	@command -v cargo >/dev/null || { echo 'Rust is not installed. Get it from https://rustup.rs (at least $(RUST_MINIMUM)), then repeat.' >&2; exit 1; }

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use agent::environment::socket_in_environment;
 use ssh_encoding::{Decode, Encode};
@@ -51,6 +52,11 @@ impl AgentSocket {
                 .next(format!("{}: {error}", path.display()))
                 .next(next)
         })
+    }
+
+    /// Connects to the agent at this socket.
+    pub(crate) fn at(socket: &Path) -> std::io::Result<Self> {
+        UnixStream::connect(socket).map(Self)
     }
 
     /// The keys it holds. Kinds that are unknown here are passed over, as `ssh-add -l` does.

@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod list;
 pub(crate) mod manual;
 pub(crate) mod remove;
+pub(crate) mod ssh_config;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod unlock;

@@ -10,6 +10,7 @@ use agent::environment::socket_in_environment;
 use agent::paths::Paths;
 use zeroize::Zeroizing;
 
+use crate::agent_socket::AgentSocket;
 use crate::problem::Problem;
 
 /// A connection on which the agent has said hello.
@@ -27,14 +28,14 @@ impl Control {
         let named = socket_in_environment();
         let paths = find(named.as_deref())?;
         let default = find(None)?;
-        let refused = match UnixStream::connect(&paths.control) {
+        let refused = match open(&paths) {
             Ok(stream) => return Self::greet(stream),
             Err(error) => error,
         };
         if paths == default {
             return Err(nobody(&default.control, &refused));
         }
-        let stream = UnixStream::connect(&default.control).map_err(|error| {
+        let stream = open(&default).map_err(|error| {
             nobody(&default.control, &error)
                 .next(format!("SSH_AUTH_SOCK names {}, which is no agent of this kind.", paths.socket.display()))
         })?;
@@ -125,6 +126,17 @@ impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// Where systemd listens for an agent that is not started yet, a first request does start it; its control socket is there
+/// before the answer. Nobody else's socket is in the agent's own folder.
+fn open(paths: &Paths) -> std::io::Result<UnixStream> {
+    let connect = || UnixStream::connect(&paths.control);
+    connect().or_else(|refused| {
+        let is_its_own = paths.socket.parent() == paths.control.parent();
+        let started = is_its_own && AgentSocket::at(&paths.socket).is_ok_and(|mut agent| agent.list().is_ok());
+        if started { connect() } else { Err(refused) }
+    })
 }
 
 /// Where the agent at `socket` has its files.

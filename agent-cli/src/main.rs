@@ -21,7 +21,9 @@ use std::process::ExitCode;
 use agent::hardening;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{add, attach, audit, completions, config, generate, list, manual, remove, status, tokens, unlock, why};
+use commands::{
+    add, attach, audit, completions, config, generate, list, manual, remove, ssh_config, status, tokens, unlock, why,
+};
 use problem::{Problem, USAGE};
 use terminal::Terminal;
 
@@ -56,6 +58,8 @@ enum Command {
     Audit(audit::Options),
     /// Shows how the agent is, and whether it could ask a person
     Status(status::Options),
+    /// Prints lines for ~/.ssh/config: this agent for all hosts, and forwarded to your jump hosts only
+    SshConfig(ssh_config::Options),
     /// Checks and shows the settings
     Config(config::Options),
     /// Shows what was refused last, to whom and why, and what to do about it
@@ -103,6 +107,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Attach(options) => attach::run(options, &mut terminal()?),
         Command::Audit(options) => audit::run(options),
         Command::Status(options) => status::run(options),
+        Command::SshConfig(options) => ssh_config::run(options),
         Command::Config(options) => config::run(options),
         Command::Why(options) => why::run(options),
         Command::Completions(options) => completions::run(options, Arguments::command()),

@@ -64,11 +64,14 @@ pub struct Arguments {
     /// Offer the keys of the agent at this socket too, after those of `[[upstream]]` in the configuration
     #[arg(long, value_name = "SOCKET")]
     pub upstream: Vec<PathBuf>,
+    /// Write systemd's units for you alone, which start the agent at the first use, to ~/.config/systemd/user
+    #[arg(long, conflicts_with_all = ["foreground", "debug", "kill", "clean_up"])]
+    pub install_user_units: bool,
     /// Run this, with the agent as its child
     #[arg(
         value_name = "COMMAND",
         trailing_var_arg = true,
-        conflicts_with_all = ["c_shell", "bourne_shell", "foreground", "debug", "kill", "clean_up"]
+        conflicts_with_all = ["c_shell", "bourne_shell", "foreground", "debug", "kill", "clean_up", "install_user_units"]
     )]
     pub command: Vec<OsString>,
     /// Go on as the agent in the background, and say where (the agent starts itself so)

@@ -16,8 +16,8 @@ use agent::paths::Paths;
 use agent::{hardening, logging, socket};
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use command_line::background;
 use command_line::shell::Shell;
+use command_line::{background, units};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Wrong usage, where clap would exit with 2, which here means "agent unreachable" (as with ssh-add).
@@ -55,6 +55,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         kill(shell)?;
     } else if arguments.clean_up {
         println!("There are no stale sockets to delete: an agent that starts takes the place of one that is gone.");
+    } else if arguments.install_user_units {
+        units::install()?;
     } else if arguments.announce {
         prepare("info")?;
         background::detach().context("the agent can't leave its starter's session")?;
