@@ -279,7 +279,7 @@ fn only_its_owner_may_read_a_log() {
     let (folder, path, log) = new_log();
     drop(log);
     std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-    let (mut log, _) = LogFile::open(&path).unwrap();
+    let (mut log, _) = LogFile::open(&path, samples::run()).unwrap();
     log.segment = 1000;
     for _ in 0..20 {
         written(&mut log, 1).unwrap();
