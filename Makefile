@@ -37,7 +37,9 @@ lint: rust build-packages
 
 native: rust test-packages
 	cargo build --workspace
-	cargo test --workspace
+	rm -rf target/audit-logs
+	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test --workspace
+	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test -p tests --test scenario_logs -- --ignored
 	cargo test -p agent --lib --features notify notify
 
 openssh-suite: rust test-packages

@@ -24,6 +24,23 @@ struct Place {
     folder: TempDir,
 }
 
+impl Drop for Place {
+    /// Where AUDIT_LOGS names a folder, the agents' logs outlive the scenario.
+    fn drop(&mut self) {
+        let Some(kept) = std::env::var_os("AUDIT_LOGS").map(PathBuf::from) else { return };
+        let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(instances) = fs::read_dir(self.folder.path().join("state/fido-ssh-agent")) else { return };
+        for instance in instances.flatten() {
+            let to = kept.join(format!("{name}-{}", instance.file_name().to_string_lossy()));
+            let files = fs::read_dir(instance.path()).into_iter().flatten().flatten();
+            for log in files.filter(|file| file.file_name().to_string_lossy().starts_with("audit.")) {
+                // A scenario that fails, or one without rights, is not to fail once more here.
+                let _ = fs::create_dir_all(&to).and_then(|()| fs::copy(log.path(), to.join(log.file_name())));
+            }
+        }
+    }
+}
+
 impl Default for Env {
     fn default() -> Self {
         Self::new()
