@@ -33,7 +33,16 @@ pub(crate) struct Contender {
 impl Contender {
     /// Starts it, and waits until it serves.
     pub(crate) fn start(env: &Env, which: Which) -> Self {
-        let (program, socket, person) = Self::prepare(env, which);
+        Self::serve(Self::prepare(env, which))
+    }
+
+    /// Ours, with its state, and so its audit log, in this folder.
+    pub(crate) fn start_with_state_in(env: &Env, folder: &Path) -> Self {
+        let (program, socket, person) = Self::prepare(env, Which::Ours);
+        Self::serve((program.env("XDG_STATE_HOME", folder), socket, person))
+    }
+
+    fn serve((program, socket, person): (Program, PathBuf, Person)) -> Self {
         let process = program.start();
         process.stdout().wait_for("SSH_AUTH_SOCK=");
         pin(process.pid(), 0);

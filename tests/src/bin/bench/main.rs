@@ -10,6 +10,7 @@
     reason = "a benchmark that cannot go on ends, with a sentence that says why"
 )]
 
+mod audit;
 mod connections;
 mod contender;
 mod software;
@@ -21,12 +22,15 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [connections::HOLD, socket, number] => connections::hold(socket.as_ref(), number),
         ["software"] => software::run(),
+        ["audit"] => audit::run(),
         ["tokens", turns] => tokens::run(turns.parse().expect("the number of turns is a number")),
         [] => {
             software::run();
             println!();
             tokens::run(200);
+            println!();
+            audit::run();
         }
-        _ => panic!("usage: bench [software | tokens TURNS]"),
+        _ => panic!("usage: bench [software | audit | tokens TURNS]"),
     }
 }

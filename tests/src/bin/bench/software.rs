@@ -98,22 +98,25 @@ fn signatures() {
         key.add(&mut agent.connect(), false);
     }
     for (connections, aim) in [(1, "1.2"), (8, "3")] {
-        let speeds = agents.each_ref().map(|agent| {
-            let began = Instant::now();
-            std::thread::scope(|scope| {
-                for _ in 0..connections {
-                    scope.spawn(|| {
-                        let mut client = agent.connect();
-                        for _ in 0..SIGNATURES / connections {
-                            assert_eq!(client.sign(&blob, &data)[0], SIGN_RESPONSE, "a signature was refused");
-                        }
-                    });
-                }
-            });
-            SIGNATURES as f64 / began.elapsed().as_secs_f64()
-        });
+        let speeds = agents.each_ref().map(|agent| speed(agent, connections, &blob, &data));
         per_second(&format!("Ed25519 logins signed, {connections} connection(s)"), speeds, aim);
     }
+}
+
+/// How many signatures a second there are over so many connections.
+pub(crate) fn speed(agent: &Contender, connections: usize, blob: &[u8], data: &[u8]) -> f64 {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                let mut client = agent.connect();
+                for _ in 0..SIGNATURES / connections {
+                    assert_eq!(client.sign(blob, data)[0], SIGN_RESPONSE, "a signature was refused");
+                }
+            });
+        }
+    });
+    SIGNATURES as f64 / began.elapsed().as_secs_f64()
 }
 
 fn beside_a_prompt() {
