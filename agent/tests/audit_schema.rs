@@ -143,3 +143,26 @@ fn nothing_is_left_open() {
     }
     check(&Schema::published().0, "");
 }
+/// Every member is in one of the page's tables, and every word for a kind.
+#[test]
+fn each_member_is_explained() {
+    fn collect<'a>(schema: &'a Value, names: &mut BTreeSet<&'a str>) {
+        match schema {
+            Value::Object(members) => {
+                names.extend(schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str));
+                members.values().for_each(|schema| collect(schema, names));
+            }
+            Value::Array(schemas) => schemas.iter().for_each(|schema| collect(schema, names)),
+            _ => {}
+        }
+    }
+    let schema = Schema::published();
+    let mut names = BTreeSet::new();
+    collect(&schema.0, &mut names);
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs/audit.md")).unwrap();
+    let words = ["act", "result", "change", "kind"].map(|member| schema.words(member)).into_iter().flatten();
+    for name in names.into_iter().map(ToOwned::to_owned).chain(words) {
+        let is_told = |line: &str| line.starts_with('|') && line.contains(&format!("`{name}`"));
+        assert!(page.lines().any(is_told), "no table of docs/audit.md names {name}");
+    }
+}
