@@ -3,7 +3,7 @@
 use super::chain::Hash;
 use super::record::{
     AgentRun, Assertion, Event, Evidence, Intent, Kept, Meaning, Outcome, Peer, Program, Record, RunId, Signer,
-    Subject, VERSION, Verification,
+    Subject, Token, VERSION, Verification,
 };
 use crate::policy::Ground;
 use crate::token::protocol::Bytes;
@@ -52,6 +52,12 @@ pub(crate) fn intent(key: &str, signer: Signer) -> Intent {
         rule: Ground::ThisMachine,
         signer,
     }
+}
+
+/// A token that verifies its user by PIN.
+pub(crate) fn token() -> Signer {
+    let token = Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into(), name: None, aaguid: None };
+    Signer::Token { token, user_verification: Verification::Pin }
 }
 
 /// A signature that is none, of a token that was touched and verified its user, or of a software key.

@@ -1,5 +1,6 @@
 //! Whether a log is what an agent wrote: its chain, and what was kept of it elsewhere.
 
+mod counters;
 mod evidence;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +13,9 @@ use super::canonical;
 use super::chain::{Hash, Head};
 use super::log::segments::Segments;
 use super::reader::{Line, Lines};
-use super::record::{Act, Event, Intent, OpenRequest, Outcome, Record, VERSION};
+use super::record::{Act, Event, Intent, OpenRequest, Outcome, Record, Subject, VERSION};
+pub use counters::Counting;
+use counters::{Counters, Gap};
 
 /// The most that is said about one log: who has changed it knows, and others need no more.
 const MOST_FINDINGS: usize = 100;
@@ -39,7 +42,9 @@ pub struct Report {
     pub hosts_proven: u64,
     /// How many heads that were kept elsewhere it agrees with.
     pub anchored: u64,
-    /// What is wrong with it, in the order of its records; at most a hundred.
+    /// How the counter of each key on a token goes.
+    pub counters: BTreeMap<String, Counting>,
+    /// What is wrong with it, in the order of its records, and behind that what its counters tell; at most a hundred.
     pub findings: Vec<Finding>,
 }
 
@@ -66,6 +71,8 @@ pub enum Kind {
     NotAnchored,
     /// The last record was not written to its end, as where a machine loses its power.
     TornTail,
+    /// A token's counter made a step that the records do not explain.
+    CounterGap,
 }
 
 impl Kind {
@@ -76,6 +83,7 @@ impl Kind {
             Self::Tampered => 10,
             Self::TornTail => 11,
             Self::NotAnchored => 12,
+            Self::CounterGap => 13,
         }
     }
 }
@@ -99,6 +107,7 @@ pub fn verify(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Report>
         report: Report { segments: segments.all()?.len(), ..Report::default() },
         segments,
         intents: BTreeMap::new(),
+        counters: Counters::default(),
         anchors: anchors.into(),
         segment: PathBuf::new(),
         garbage: None,
@@ -116,6 +125,7 @@ struct Verifier {
     segments: Segments,
     /// What is about to be signed.
     intents: BTreeMap<OpenRequest, Intent>,
+    counters: Counters,
     /// Those that are still to be met.
     anchors: VecDeque<Head>,
     segment: PathBuf,
@@ -233,17 +243,35 @@ impl Verifier {
                 self.intents.insert(OpenRequest { run, request }, intent);
             }
             Event::Outcome { request, outcome, .. } => {
-                let intent = self.intents.remove(&OpenRequest { run, request });
-                if let Outcome::Signed { assertion, signature } = outcome {
-                    let checked = match &intent {
-                        Some(intent) => evidence::check(intent, assertion, &signature.0),
-                        None if self.report.first > 1 => return,
-                        None => Err("has no intent before it"),
-                    };
-                    self.signature(checked, line);
+                let begun_by = match &outcome {
+                    Outcome::Unknown { intent_by } => *intent_by,
+                    _ => run,
+                };
+                let intent = self.intents.remove(&OpenRequest { run: begun_by, request });
+                match outcome {
+                    Outcome::Signed { assertion, signature } => {
+                        let checked = match &intent {
+                            Some(intent) => evidence::check(intent, assertion, &signature.0),
+                            None if self.report.first > 1 => return,
+                            None => Err("has no intent before it"),
+                        };
+                        self.signature(checked, line);
+                        if let (Some(intent), Some(assertion)) = (&intent, assertion) {
+                            self.counters.signed(&intent.subject.key, &intent.signer, assertion, line);
+                        }
+                    }
+                    Outcome::Refused { subject, .. } => self.no_signature(intent.as_ref(), subject.as_deref()),
+                    Outcome::Unknown { .. } => self.no_signature(intent.as_ref(), None),
                 }
             }
             Event::Attempt { .. } | Event::Delivery { .. } | Event::Act { .. } => {}
+        }
+    }
+
+    fn no_signature(&mut self, intent: Option<&Intent>, subject: Option<&Subject>) {
+        let subject = intent.map(|intent| &intent.subject).or(subject);
+        if let Some(subject) = subject {
+            self.counters.no_signature(&subject.key, intent.map(|intent| &intent.signer));
         }
     }
 
@@ -303,6 +331,11 @@ impl Verifier {
                 anchor.sequence, self.report.head.sequence
             );
             self.push(Kind::NotAnchored, current.to_owned(), 0, what);
+        }
+        let (countings, gaps) = std::mem::take(&mut self.counters).end();
+        self.report.counters = countings;
+        for Gap { segment, line, what } in gaps {
+            self.push(Kind::CounterGap, segment, line, what);
         }
         self.report
     }

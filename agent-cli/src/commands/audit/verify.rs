@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent::audit::anchor;
 use agent::audit::chain::Head;
-use agent::audit::verify::{Kind, Report, verify};
+use agent::audit::verify::{Counting, Kind, Report, verify};
 
 use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
@@ -25,8 +25,8 @@ pub(crate) struct Options {
     json: bool,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 clean, 10 tampered with, 11 the last record is torn, 12 not the log that was anchored; \
-    the gravest wins. 1 the log can't be read, 64 wrong usage";
+const EXIT_CODES: &str = "Exit codes: 0 clean, 10 tampered with, 11 the last record is torn, 12 not the log that was anchored, 13 a \
+    token's counter tells of signatures that are not on record; the gravest wins, in the order 10, 12, 11, 13. 1 the log can't be read, 64 wrong usage";
 
 /// Verifies the log that is written to `log`.
 pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
@@ -58,6 +58,15 @@ fn signatures(Report { signatures, unchecked, hosts_proven, .. }: &Report) -> St
     format!("{signatures}, {checked}; of {hosts_proven} the host is proven")
 }
 
+fn words(counting: Counting) -> &'static str {
+    match counting {
+        Counting::Zero => "always 0, so that it tells nothing",
+        Counting::Shared => "shared by the token's keys, so that its steps tell nothing",
+        Counting::ByUse => "goes by the token's use",
+        Counting::Untold => "its steps tell nothing, being irregular or too few",
+    }
+}
+
 fn describe(report: &Report) -> String {
     let Head { sequence, hash } = report.head;
     let mut rows = vec![
@@ -66,11 +75,13 @@ fn describe(report: &Report) -> String {
         ("signatures", signatures(report)),
         ("anchors", format!("{} agree", report.anchored)),
     ];
+    rows.extend(report.counters.iter().map(|(key, counting)| ("counter", format!("{key}: {}", words(*counting)))));
     if report.first > 1 {
         rows.push(("removed", format!("the records before {}: what they were only a copy can say", report.first)));
     }
     let verdict = match report.gravest() {
         None => "clean: the chain is whole",
+        Some(Kind::CounterGap) => "COUNTER GAP: a token may have been used elsewhere, or records may be gone",
         Some(Kind::TornTail) => "torn: the last record was not written to its end",
         Some(Kind::NotAnchored) => {
             "NOT ANCHORED: this is not the log whose head was kept elsewhere, or its end is missing"

@@ -1,0 +1,223 @@
+//! Whether the tokens' counters go with the records: each assertion raises one, so that a step which is too big may tell of a
+//! signature that is on no record.
+//!
+//! By how much a counter is raised, and whether each key has one of its own, is the token's affair (WebAuthn § 6.1.1). So a
+//! token's steps are believed once most of them were what the agent had of it. One that always says 0, that counts for all its
+//! keys at once, or by as much as it likes tells nothing by their size.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::super::reader::Line;
+use super::super::record::{Assertion, Signer, Token};
+
+/// So many steps have to be as expected, and so many in four, before another one is worth a word.
+const EXPECTED_AT_LEAST: usize = 3;
+
+/// How a key's counter was found to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counting {
+    /// It says 0 each time: nothing can be said.
+    Zero,
+    /// The token counts for all its keys at once: where other keys of it are used elsewhere, nothing can be said.
+    Shared,
+    /// By as much as the agent has of it, but for what findings say.
+    ByUse,
+    /// Otherwise, or too few times to tell: of its steps nothing can be said.
+    Untold,
+}
+
+/// A step of a counter that the records do not explain.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) segment: PathBuf,
+    pub(super) line: u64,
+    pub(super) what: String,
+}
+
+/// All uses of tokens.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    keys: BTreeMap<String, Key>,
+    /// The last counter that a token said with any key, and whether something happened since that may have raised it.
+    tokens: BTreeMap<(String, String), Last>,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    last: Option<Last>,
+    /// It was 0 each time.
+    zero: bool,
+    /// A step of it was explained by that of another key only.
+    shared: bool,
+    as_expected: usize,
+    steps: usize,
+    /// Steps that are bigger than expected.
+    big: Vec<Gap>,
+    /// Where it did not grow, which no token does.
+    backwards: Vec<Gap>,
+}
+
+/// The last use.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    counter: u32,
+    /// A request came after it that had no signature: it may have raised the counter all the same.
+    unsure: bool,
+}
+
+impl Last {
+    /// Whether so many assertions explain the step from here.
+    fn explains(self, counter: u32, assertions: u32) -> bool {
+        let step = counter.checked_sub(self.counter).filter(|step| *step > 0);
+        step.is_some_and(|step| self.unsure || step <= assertions)
+    }
+}
+
+impl Counters {
+    /// A request with a key ended without a signature.
+    pub(super) fn no_signature(&mut self, key: &str, signer: Option<&Signer>) {
+        if let Some(last) = self.keys.get_mut(key).and_then(|key| key.last.as_mut()) {
+            last.unsure = true;
+        }
+        if let Some(last) = signer.and_then(token).and_then(|token| self.tokens.get_mut(&token)) {
+            last.unsure = true;
+        }
+    }
+
+    /// A token signed, after the agent had so many assertions of it for that, this one among them.
+    pub(super) fn signed(&mut self, key: &str, signer: &Signer, assertion: Assertion, line: &Line) {
+        let Assertion { counter, assertions, .. } = assertion;
+        let now = Last { counter, unsure: false };
+        let on_token = token(signer).and_then(|token| self.tokens.insert(token, now));
+        let name = key;
+        let key = self.keys.entry(name.to_owned()).or_insert_with(|| Key { zero: true, ..Key::default() });
+        key.zero &= counter == 0;
+        let Some(last) = key.last.replace(now) else { return };
+        let gap = |what| Gap { segment: line.segment.clone(), line: line.number, what };
+        let from_to = format!("the counter of key {name} goes from {} to {counter}", last.counter);
+        if counter <= last.counter && (counter, last.counter) != (0, 0) {
+            let what = "records of another time may stand here, a copy of the token may exist, or it was reset";
+            key.backwards.push(gap(format!("{from_to}, and no token's does: {what}")));
+        } else if !last.unsure && counter > 0 {
+            key.steps += 1;
+            if last.explains(counter, assertions) {
+                key.as_expected += 1;
+            } else if on_token.is_some_and(|last| last.explains(counter, assertions)) {
+                key.shared = true;
+            } else {
+                let what = "it may have been used elsewhere, or records may be gone";
+                key.big.push(gap(format!("{from_to}, and the agent had {assertions} of it: {what}")));
+            }
+        }
+    }
+
+    /// What the steps tell in the end, and how each key's counter goes.
+    pub(super) fn end(self) -> (BTreeMap<String, Counting>, Vec<Gap>) {
+        let (mut countings, mut gaps) = (BTreeMap::new(), Vec::new());
+        for (name, key) in self.keys {
+            let counting = key.counting();
+            gaps.extend(key.backwards);
+            if counting == Counting::ByUse {
+                gaps.extend(key.big);
+            }
+            countings.insert(name, counting);
+        }
+        (countings, gaps)
+    }
+}
+
+impl Key {
+    fn counting(&self) -> Counting {
+        match self {
+            Self { zero: true, .. } => Counting::Zero,
+            Self { shared: true, .. } => Counting::Shared,
+            Self { as_expected, steps, .. } if *as_expected >= EXPECTED_AT_LEAST && as_expected * 4 >= steps * 3 => {
+                Counting::ByUse
+            }
+            _ => Counting::Untold,
+        }
+    }
+}
+
+/// A token by what it says of itself.
+fn token(signer: &Signer) -> Option<(String, String)> {
+    match signer {
+        Signer::Token { token: Token { product, serial, .. }, .. } => Some((product.clone(), serial.clone())),
+        Signer::Software | Signer::Upstream { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::Outcome;
+    use crate::audit::samples;
+
+    /// What is found where these keys of one token gave these counters, each after so many assertions; none is a request
+    /// without a signature.
+    fn found(uses: &[(&str, Option<u32>, u32)]) -> (Vec<(String, Counting)>, usize) {
+        let mut counters = Counters::default();
+        let signer = samples::token();
+        for (number, (key, counter, assertions)) in (1..).zip(uses) {
+            let line = Line { segment: "audit.jsonl".into(), number, text: vec![], ended: true };
+            match counter {
+                Some(counter) => {
+                    let Outcome::Signed { assertion: Some(said), .. } = samples::signed(true) else { unreachable!() };
+                    let said = Assertion { counter: *counter, assertions: *assertions, ..said };
+                    counters.signed(key, &signer, said, &line);
+                }
+                None => counters.no_signature(key, Some(&signer)),
+            }
+        }
+        let (countings, gaps) = counters.end();
+        (countings.into_iter().collect(), gaps.len())
+    }
+
+    fn of_one(counters: &[u32]) -> (Counting, usize) {
+        let uses: Vec<_> = counters.iter().map(|counter| ("a", Some(*counter), 2)).collect();
+        let (countings, gaps) = found(&uses);
+        (countings[0].1, gaps)
+    }
+
+    #[test]
+    fn a_step_that_is_too_big_is_found_where_all_others_are_as_expected() {
+        assert_eq!(of_one(&[10, 12, 14, 16, 18]), (Counting::ByUse, 0));
+        assert_eq!(of_one(&[10, 12, 14, 17, 19]), (Counting::ByUse, 1));
+        // Silent questions about other credentials do not raise this one's.
+        assert_eq!(of_one(&[10, 11, 13, 14, 18]), (Counting::ByUse, 1));
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_token_that_counts_otherwise() {
+        assert_eq!(of_one(&[0, 0, 0, 0, 0]), (Counting::Zero, 0));
+        assert_eq!(of_one(&[3, 14, 19, 21, 30, 32, 47]), (Counting::Untold, 0), "by as much as it likes");
+        assert_eq!(of_one(&[10, 12, 90]), (Counting::Untold, 0), "too few");
+        assert_eq!(of_one(&[7]), (Counting::Untold, 0));
+        let keys = ["a", "a", "a", "b", "b", "a", "b"];
+        let uses: Vec<_> = keys.into_iter().zip([10, 12, 14, 16, 18, 20, 22].map(Some)).collect();
+        let uses: Vec<_> =
+            uses.into_iter().map(|(key, counter)| (key, counter, 2)).chain([("a", Some(60), 2)]).collect();
+        let shared = vec![("a".to_owned(), Counting::Shared), ("b".to_owned(), Counting::Shared)];
+        assert_eq!(found(&uses), (shared, 0), "for all keys at once");
+    }
+
+    #[test]
+    fn a_counter_that_does_not_grow_is_found_whatever_it_counts() {
+        assert_eq!(of_one(&[10, 9]), (Counting::Untold, 1));
+        assert_eq!(of_one(&[10, 10]), (Counting::Untold, 1));
+        assert_eq!(of_one(&[10, 0, 0]), (Counting::Untold, 1));
+    }
+
+    #[test]
+    fn a_request_without_a_signature_may_have_raised_it() {
+        let mut uses = [10, 12, 14, 16].map(|counter| ("a", Some(counter), 2)).to_vec();
+        uses.extend([("a", None, 0), ("a", Some(19), 2), ("a", Some(21), 2)]);
+        assert_eq!(found(&uses).1, 0);
+        uses.push(("a", Some(24), 2));
+        assert_eq!(found(&uses).1, 1);
+    }
+}
