@@ -1,5 +1,6 @@
 //! `agent-cli audit`: reading the record, with or without an agent.
 
+mod follow;
 mod show;
 mod verify;
 
@@ -27,6 +28,8 @@ enum Command {
     Verify(verify::Options),
     /// Shows what happened: each request, and all that was done with keys and tokens
     Show(show::Options),
+    /// Shows what happened, and goes on with what happens, until Ctrl-C
+    Follow(show::Options),
 }
 
 /// Does it.
@@ -38,6 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     match &options.command {
         Command::Verify(options) => verify::run(options, &log),
         Command::Show(options) => show::run(options, &log),
+        Command::Follow(options) => follow::run(options, &log),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent::audit::history::{Entry, History, What};
-use agent::audit::reader::Lines;
+use agent::audit::reader::{Line, Lines};
 use agent::audit::record::{Act, Meaning, Outcome};
 use clap::ValueEnum;
 use serde_json::Value;
@@ -52,15 +52,20 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
     let mut history = History::default();
     for line in Lines::of(log).map_err(unreadable)? {
-        let entry = history.read(&line.map_err(unreadable)?);
-        if let Some(entry) = entry.filter(|entry| options.wants(entry)) {
-            options.show(&entry)?;
-        }
+        options.read(&mut history, &line.map_err(unreadable)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Options {
+    /// Shows what a line ends, where that is wanted.
+    pub(super) fn read(&self, history: &mut History, line: &Line) -> Result<(), Problem> {
+        match history.read(line).filter(|entry| self.wants(entry)) {
+            Some(entry) => self.show(&entry),
+            None => Ok(()),
+        }
+    }
+
     fn wants(&self, entry: &Entry) -> bool {
         let in_time =
             self.since.is_none_or(|since| entry.time >= since) && self.until.is_none_or(|until| entry.time <= until);
