@@ -18,8 +18,13 @@ use crate::public_key::PublicKey;
 const SUCCESS: u8 = 6;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
+const SIGN_REQUEST: u8 = 13;
+const SIGN_RESPONSE: u8 = 14;
 const REMOVE_IDENTITY: u8 = 18;
 const REMOVE_ALL_IDENTITIES: u8 = 19;
+
+/// RSA keys sign with SHA-512 (RFC 8332); others don't care.
+const RSA_SHA2_512: u32 = 4;
 
 /// The longest message, in bytes (ssh-agent.c AGENT_MAX_LEN).
 const LONGEST_MESSAGE: u32 = 256 * 1024;
@@ -66,6 +71,20 @@ impl AgentSocket {
             return Err(Problem::failed("the agent refused to list its keys"));
         };
         read_list(body).map_err(|error| Problem::failed(format!("the agent's list can't be read: {error}")))
+    }
+
+    /// Has data signed; None when the agent refuses.
+    pub(crate) fn sign(&mut self, key: &PublicKey, data: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
+        let failed = |error: ssh_encoding::Error| Problem::failed(error.to_string());
+        let mut message = vec![SIGN_REQUEST];
+        key.blob.encode(&mut message).map_err(failed)?;
+        data.encode(&mut message).map_err(failed)?;
+        RSA_SHA2_512.encode(&mut message).map_err(failed)?;
+        let answer = self.ask(&message)?;
+        match answer.split_first() {
+            Some((&SIGN_RESPONSE, mut body)) => Vec::decode(&mut body).map(Some).map_err(failed),
+            _ => Ok(None),
+        }
     }
 
     /// Removes a key; false when the agent refuses.

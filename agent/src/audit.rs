@@ -6,6 +6,7 @@ pub mod anchor;
 pub mod backwards;
 pub mod canonical;
 pub mod chain;
+pub mod checkpoint;
 pub mod follow;
 pub mod history;
 pub mod log;

@@ -1,7 +1,9 @@
 //! `agent-cli audit`: reading the record, with or without an agent.
 
+mod checkpoint;
 mod follow;
 mod show;
+mod sign;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ enum Command {
     Show(show::Options),
     /// Shows what happened, and goes on with what happens, until Ctrl-C
     Follow(show::Options),
+    /// Has the end of the record signed by your own key: kept elsewhere, it tells what the record was
+    Checkpoint(checkpoint::Options),
 }
 
 /// Does it.
@@ -42,6 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
         Command::Verify(options) => verify::run(options, &log),
         Command::Show(options) => show::run(options, &log),
         Command::Follow(options) => follow::run(options, &log),
+        Command::Checkpoint(options) => checkpoint::run(options, &log),
     }
 }
 

@@ -159,6 +159,12 @@ impl Anchor {
 /// The words that every message has before its head.
 const WORDS: &str = "audit head ";
 
+/// The line that names a head, with its end.
+#[must_use]
+pub fn line(Head { sequence, hash }: Head) -> String {
+    format!("{WORDS}{sequence} {hash}\n")
+}
+
 /// The heads that a file of a keeper names. Its other lines are passed over: a log of syslog holds others too.
 ///
 /// # Errors

@@ -56,7 +56,8 @@ pub(crate) fn intent(key: &str, signer: Signer) -> Intent {
 
 /// A token that verifies its user by PIN.
 pub(crate) fn token() -> Signer {
-    let token = Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into(), name: None, aaguid: None };
+    let token =
+        Token { product: "token".into(), serial: "1".into(), path: "/dev/hidraw0".into(), name: None, aaguid: None };
     Signer::Token { token, user_verification: Verification::Pin }
 }
 

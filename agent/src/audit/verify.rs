@@ -14,7 +14,7 @@ use super::chain::{Hash, Head};
 use super::log::segments::Segments;
 use super::reader::{Line, Lines};
 use super::record::{Act, Event, Intent, OpenRequest, Outcome, Record, Subject, VERSION};
-pub use counters::Counting;
+pub use counters::{Counter, Counting};
 use counters::{Counters, Gap};
 
 /// The most that is said about one log: who has changed it knows, and others need no more.
@@ -43,7 +43,7 @@ pub struct Report {
     /// How many heads that were kept elsewhere it agrees with.
     pub anchored: u64,
     /// How the counter of each key on a token goes.
-    pub counters: BTreeMap<String, Counting>,
+    pub counters: BTreeMap<String, Counter>,
     /// What is wrong with it, in the order of its records, and behind that what its counters tell; at most a hundred.
     pub findings: Vec<Finding>,
 }
@@ -332,8 +332,8 @@ impl Verifier {
             );
             self.push(Kind::NotAnchored, current.to_owned(), 0, what);
         }
-        let (countings, gaps) = std::mem::take(&mut self.counters).end();
-        self.report.counters = countings;
+        let (counters, gaps) = std::mem::take(&mut self.counters).end();
+        self.report.counters = counters;
         for Gap { segment, line, what } in gaps {
             self.push(Kind::CounterGap, segment, line, what);
         }

@@ -30,6 +30,15 @@ pub enum Counting {
     Untold,
 }
 
+/// The counter of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counter {
+    /// How it goes.
+    pub counting: Counting,
+    /// What it was last.
+    pub last: u32,
+}
+
 /// A step of a counter that the records do not explain.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gap {
@@ -71,9 +80,9 @@ struct Last {
 
 impl Last {
     /// Whether so many assertions explain the step from here.
-    fn explains(self, counter: u32, assertions: u32) -> bool {
+    fn explains(self, counter: u32, assertions: u64) -> bool {
         let step = counter.checked_sub(self.counter).filter(|step| *step > 0);
-        step.is_some_and(|step| self.unsure || step <= assertions)
+        step.is_some_and(|step| self.unsure || u64::from(step) <= assertions)
     }
 }
 
@@ -116,17 +125,18 @@ impl Counters {
     }
 
     /// What the steps tell in the end, and how each key's counter goes.
-    pub(super) fn end(self) -> (BTreeMap<String, Counting>, Vec<Gap>) {
-        let (mut countings, mut gaps) = (BTreeMap::new(), Vec::new());
+    pub(super) fn end(self) -> (BTreeMap<String, Counter>, Vec<Gap>) {
+        let (mut counters, mut gaps) = (BTreeMap::new(), Vec::new());
         for (name, key) in self.keys {
             let counting = key.counting();
             gaps.extend(key.backwards);
             if counting == Counting::ByUse {
                 gaps.extend(key.big);
             }
-            countings.insert(name, counting);
+            let last = key.last.map_or(0, |last| last.counter);
+            counters.insert(name, Counter { counting, last });
         }
-        (countings, gaps)
+        (counters, gaps)
     }
 }
 
@@ -159,7 +169,7 @@ mod tests {
 
     /// What is found where these keys of one token gave these counters, each after so many assertions; none is a request
     /// without a signature.
-    fn found(uses: &[(&str, Option<u32>, u32)]) -> (Vec<(String, Counting)>, usize) {
+    fn found(uses: &[(&str, Option<u32>, u64)]) -> (Vec<(String, Counting)>, usize) {
         let mut counters = Counters::default();
         let signer = samples::token();
         for (number, (key, counter, assertions)) in (1..).zip(uses) {
@@ -174,7 +184,7 @@ mod tests {
             }
         }
         let (countings, gaps) = counters.end();
-        (countings.into_iter().collect(), gaps.len())
+        (countings.into_iter().map(|(key, counter)| (key, counter.counting)).collect(), gaps.len())
     }
 
     fn of_one(counters: &[u32]) -> (Counting, usize) {
