@@ -241,11 +241,8 @@ fn files_that_are_put_aside_are_sent_to_their_ends() {
             sign(&agent, &key, &data);
         }
     };
-    let all_came = || {
-        let all: BTreeSet<_> = records(&log).into_iter().collect();
-        site.wait_until(|| site.received_records().is_superset(&all));
-        assert_eq!(site.received_records(), all);
-    };
+    // What became of the last signature may still be written.
+    let all_came = || site.wait_until(|| site.received_records() == records(&log).into_iter().collect());
     put_aside(1);
     sign(&agent, &key, &data);
     all_came();
