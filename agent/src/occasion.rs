@@ -112,7 +112,7 @@ pub fn subject(
     record::Subject {
         peer: audit_peer(peer),
         key: identity::fingerprint(key),
-        application: identity::application(key).map(bounded),
+        application: application(key),
         certificate: certificate(key_blob),
         meaning: meaning(payload),
         bindings: audit_bindings(bindings),
@@ -145,6 +145,18 @@ pub fn meaning(payload: &Payload) -> record::Meaning {
         }
         Payload::Opaque => record::Meaning::Opaque,
     }
+}
+
+/// The FIDO application of a key, for the audit log; None where it is no key on a token.
+#[must_use]
+pub fn application(key: &KeyData) -> Option<String> {
+    identity::application(key).map(bounded)
+}
+
+/// Whether this is how a record names the host with this key.
+#[must_use]
+pub fn is_host(name: &str, blob: &[u8]) -> bool {
+    host_fingerprint(blob) == name
 }
 
 /// What the certificate says that was asked for, for the audit log; None where it is a plain key.

@@ -171,6 +171,9 @@ class Verifier:
             raise ssh.Malformed
         if subject["certificate"] != ssh.certified(blob):
             raise ssh.Malformed
+        application = None if key.application is None else ssh.bounded(key.application.decode("utf-8", "replace"))
+        if application != subject["application"] or not bound_alike(evidence["bindings"], subject["bindings"]):
+            raise ssh.Malformed
         assertion = outcome["assertion"]
         if assertion is not None:
             flags_and_counter = assertion["flags"].to_bytes(1, "big") + assertion["counter"].to_bytes(4, "big")
@@ -181,6 +184,16 @@ class Verifier:
         if login is not None:
             bound = any(proves(binding, login) for binding in evidence["bindings"])
             self.report["hosts_proven"] += login.host_key is not None or bound
+
+
+def bound_alike(evidence, named):
+    """Whether the record names the hosts of its evidence."""
+    def alike(binding, name):
+        known = isinstance(binding["host_key"], str)
+        host = not known or ssh.host_fingerprint(b64decode(binding["host_key"])) == name["host_key"]
+        return host and binding["forwarding"] == name["forwarding"]
+
+    return len(evidence) == len(named) and all(map(alike, evidence, named))
 
 
 def proves(binding, login):

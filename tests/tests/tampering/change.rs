@@ -60,6 +60,7 @@ pub(crate) fn classes(real: &Files) -> Vec<(&'static str, Vec<Files>)> {
         ("a whole request removed, all chained anew", vec![without_a_request(real).chained_anew()]),
         ("a login's user changed, all chained anew", vec![user_changed(real).chained_anew()]),
         ("a token's flags changed, all chained anew", vec![flags_changed(real).chained_anew()]),
+        ("a host on the way left out, all chained anew", vec![host_left_out(real).chained_anew()]),
     ]
 }
 
@@ -210,6 +211,17 @@ fn flags_changed(real: &Files) -> Files {
     in_records(real, |records| {
         let flags = records.iter_mut().find_map(|record| record.pointer_mut("/assertion/flags"));
         flags.map(|flags| *flags = json!(flags.as_u64().unwrap() ^ 4)).is_some()
+    })
+}
+
+/// A login through another host is said to have come from this machine.
+fn host_left_out(real: &Files) -> Files {
+    in_records(real, |records| {
+        let bindings = |record: &mut Value| {
+            record.pointer_mut("/subject/bindings").and_then(Value::as_array_mut).map(std::mem::take)
+        };
+        let signed = records.iter_mut().filter(|record| record["record"] == "intent");
+        signed.filter_map(bindings).any(|bindings| !bindings.is_empty())
     })
 }
 

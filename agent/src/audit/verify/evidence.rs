@@ -1,6 +1,6 @@
 //! Whether a signature is what its records say, by the public key alone.
 
-use super::super::record::{Assertion, BindingEvidence, Evidence, Intent, Signer};
+use super::super::record::{Assertion, Binding, BindingEvidence, Evidence, Intent, Signer};
 use crate::certificate::plain_public_key;
 use crate::identity::{application, fingerprint};
 use crate::occasion;
@@ -42,6 +42,9 @@ pub(super) fn check(
     if occasion::meaning(&payload) != intent.subject.meaning {
         return Err("is over something else than the record says");
     }
+    if occasion::application(&key) != intent.subject.application || !bound_alike(bindings, &intent.subject.bindings) {
+        return Err("has another key's application or another connection's bindings than the record says");
+    }
     match (application(&key), assertion) {
         (Some(_), Some(assertion)) if says(signature) == Some((assertion.flags, assertion.counter)) => {}
         (None, None) => {}
@@ -54,6 +57,15 @@ pub(super) fn check(
         _ => false,
     };
     Ok(Some(Proof { host }))
+}
+
+/// Whether these are the hosts that the record names. Of one whose key has no room there, only whether it forwards is known.
+fn bound_alike(evidence: &[BindingEvidence], named: &[Binding]) -> bool {
+    let alike = |(evidence, named): (&BindingEvidence, &Binding)| {
+        let host = evidence.host_key.bytes().is_none_or(|blob| occasion::is_host(&named.host_key, blob));
+        host && evidence.forwarding == named.forwarding
+    };
+    evidence.len() == named.len() && evidence.iter().zip(named).all(alike)
 }
 
 /// Flags and counter of a FIDO key's signature.
