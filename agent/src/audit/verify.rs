@@ -235,6 +235,7 @@ impl Verifier {
     /// Holds signatures against what they are said to be.
     fn request(&mut self, record: Record, line: &Line) {
         let run = record.agent.run;
+        self.counters.of_run(run);
         match record.event {
             Event::Intent { request, intent } => {
                 if self.intents.len() >= MOST_OPEN {
@@ -264,6 +265,7 @@ impl Verifier {
                     Outcome::Unknown { .. } => self.no_signature(intent.as_ref(), None),
                 }
             }
+            Event::Act { act: Act::Stop { assertions } } => self.counters.stopped(assertions),
             Event::Attempt { .. } | Event::Delivery { .. } | Event::Act { .. } => {}
         }
     }

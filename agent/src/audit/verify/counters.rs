@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::super::reader::Line;
-use super::super::record::{Assertion, Signer, Token};
+use super::super::record::{Assertion, RunId, Signer, Token};
 
 /// So many steps have to be as expected, and so many in four, before another one is worth a word.
 const EXPECTED_AT_LEAST: usize = 3;
@@ -53,11 +53,21 @@ pub(super) struct Counters {
     keys: BTreeMap<String, Key>,
     /// The last counter that a token said with any key, and whether something happened since that may have raised it.
     tokens: BTreeMap<(String, String), Last>,
+    /// The run whose records are read.
+    run: Option<RunId>,
+    /// How many assertions the runs before it have had.
+    before: u64,
+    /// How many agents had by the last signature.
+    had: u64,
+    /// How many runs ended without saying how many they had.
+    killed: u64,
 }
 
 #[derive(Debug, Default)]
 struct Key {
     last: Option<Last>,
+    /// How many assertions agents had for its signatures: each one's are those since the signature before it.
+    had: u64,
     /// It was 0 each time.
     zero: bool,
     /// A step of it was explained by that of another key only.
@@ -74,19 +84,39 @@ struct Key {
 #[derive(Debug, Clone, Copy)]
 struct Last {
     counter: u32,
+    /// How many assertions agents had by then: of all, or for this key.
+    had: u64,
+    /// How many were killed by then.
+    killed: u64,
     /// A request came after it that had no signature: it may have raised the counter all the same.
     unsure: bool,
 }
 
 impl Last {
-    /// Whether so many assertions explain the step from here.
-    fn explains(self, counter: u32, assertions: u64) -> bool {
-        let step = counter.checked_sub(self.counter).filter(|step| *step > 0);
-        step.is_some_and(|step| self.unsure || u64::from(step) <= assertions)
+    /// Whether the step from here to there may be what the agent had of the token meanwhile. Of an agent that was killed
+    /// between, nobody knows how much it had.
+    fn explains(self, now: Self) -> bool {
+        let step = now.counter.checked_sub(self.counter).filter(|step| *step > 0);
+        let unknown = self.unsure || self.killed != now.killed;
+        step.is_some_and(|step| unknown || u64::from(step) <= now.had.saturating_sub(self.had))
     }
 }
 
 impl Counters {
+    /// A record of this run comes next.
+    pub(super) fn of_run(&mut self, run: RunId) {
+        let before = self.run.replace(run);
+        if before.is_some_and(|before| before != run) {
+            self.killed += 1;
+        }
+    }
+
+    /// The run ended in order, after it has had so many assertions.
+    pub(super) fn stopped(&mut self, assertions: u64) {
+        self.before = self.before.saturating_add(assertions);
+        self.run = None;
+    }
+
     /// A request with a key ended without a signature.
     pub(super) fn no_signature(&mut self, key: &str, signer: Option<&Signer>) {
         if let Some(last) = self.keys.get_mut(key).and_then(|key| key.last.as_mut()) {
@@ -97,14 +127,18 @@ impl Counters {
         }
     }
 
-    /// A token signed, after the agent had so many assertions of it for that, this one among them.
+    /// A token signed.
     pub(super) fn signed(&mut self, key: &str, signer: &Signer, assertion: Assertion, line: &Line) {
         let Assertion { counter, assertions, .. } = assertion;
-        let now = Last { counter, unsure: false };
-        let on_token = token(signer).and_then(|token| self.tokens.insert(token, now));
+        let had = self.before.saturating_add(assertions);
+        let of_all = Last { counter, had, killed: self.killed, unsure: false };
+        let on_token = token(signer).and_then(|token| self.tokens.insert(token, of_all));
         let name = key;
         let key = self.keys.entry(name.to_owned()).or_insert_with(|| Key { zero: true, ..Key::default() });
         key.zero &= counter == 0;
+        key.had = key.had.saturating_add(had.saturating_sub(self.had));
+        self.had = had;
+        let now = Last { had: key.had, ..of_all };
         let Some(last) = key.last.replace(now) else { return };
         let gap = |what| Gap { segment: line.segment.clone(), line: line.number, what };
         let from_to = format!("the counter of key {name} goes from {} to {counter}", last.counter);
@@ -113,13 +147,14 @@ impl Counters {
             key.backwards.push(gap(format!("{from_to}, and no token's does: {what}")));
         } else if !last.unsure && counter > 0 {
             key.steps += 1;
-            if last.explains(counter, assertions) {
+            if last.explains(now) {
                 key.as_expected += 1;
-            } else if on_token.is_some_and(|last| last.explains(counter, assertions)) {
+            } else if on_token.is_some_and(|last| last.explains(of_all)) {
                 key.shared = true;
             } else {
                 let what = "it may have been used elsewhere, or records may be gone";
-                key.big.push(gap(format!("{from_to}, and the agent had {assertions} of it: {what}")));
+                let had = now.had.saturating_sub(last.had);
+                key.big.push(gap(format!("{from_to}, and the agent had {had} assertions for that: {what}")));
             }
         }
     }
@@ -171,13 +206,15 @@ mod tests {
     /// without a signature.
     fn found(uses: &[(&str, Option<u32>, u64)]) -> (Vec<(String, Counting)>, usize) {
         let mut counters = Counters::default();
-        let signer = samples::token();
+        counters.of_run(RunId(1));
+        let (signer, mut had) = (samples::token(), 0);
         for (number, (key, counter, assertions)) in (1..).zip(uses) {
             let line = Line { segment: "audit.jsonl".into(), number, text: vec![], ended: true };
             match counter {
                 Some(counter) => {
                     let Outcome::Signed { assertion: Some(said), .. } = samples::signed(true) else { unreachable!() };
-                    let said = Assertion { counter: *counter, assertions: *assertions, ..said };
+                    had += assertions;
+                    let said = Assertion { counter: *counter, assertions: had, ..said };
                     counters.signed(key, &signer, said, &line);
                 }
                 None => counters.no_signature(key, Some(&signer)),
@@ -220,6 +257,31 @@ mod tests {
         assert_eq!(of_one(&[10, 9]), (Counting::Untold, 1));
         assert_eq!(of_one(&[10, 10]), (Counting::Untold, 1));
         assert_eq!(of_one(&[10, 0, 0]), (Counting::Untold, 1));
+    }
+
+    /// A step of five over the end of a run, in the last records of which and the first of the next so many assertions were had.
+    fn over_a_restart(stopped_after: Option<u64>, then: u64) -> usize {
+        let (mut counters, signer) = (Counters::default(), samples::token());
+        let line = Line { segment: "audit.jsonl".into(), number: 1, text: vec![], ended: true };
+        let Outcome::Signed { assertion: Some(said), .. } = samples::signed(true) else { unreachable!() };
+        counters.of_run(RunId(1));
+        for (counter, assertions) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
+            counters.signed("a", &signer, Assertion { counter, assertions, ..said }, &line);
+        }
+        if let Some(assertions) = stopped_after {
+            counters.stopped(assertions);
+        }
+        counters.of_run(RunId(2));
+        counters.signed("a", &signer, Assertion { counter: 9, assertions: then, ..said }, &line);
+        counters.end().1.len()
+    }
+
+    #[test]
+    fn what_an_agent_had_before_it_ended_counts() {
+        assert_eq!(over_a_restart(Some(8), 1), 0);
+        assert_eq!(over_a_restart(Some(4), 5), 0);
+        assert_eq!(over_a_restart(Some(4), 1), 1);
+        assert_eq!(over_a_restart(None, 1), 0, "nobody knows what one had that was killed");
     }
 
     #[test]
