@@ -56,7 +56,8 @@ pub struct Request {
     pub own_keys_only: bool,
 }
 
-/// Serves a request: stages 4 to 14 of the architecture, and gives the signature as SSH encodes it, with the name of the request. `client` is cancelled when the client hangs up.
+/// Serves a request: stages 4 to 14 of the architecture, and gives the signature as SSH encodes it, with the name of the
+/// request. `client` is cancelled when the client hangs up.
 ///
 /// # Errors
 /// A refusal, which is on record by then.

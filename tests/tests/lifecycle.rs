@@ -424,7 +424,7 @@ fn sigusr1_drops_all_keys() {
         assert!(Instant::now() < end, "the keys are there still");
     }
     drop(login);
-    agent.kill();
+    agent.terminate();
     assert_eq!(env.agent().start().list(), "The agent has no identities.\n");
 }
 

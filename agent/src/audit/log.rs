@@ -28,8 +28,8 @@ pub struct FileLog {
 }
 
 impl FileLog {
-    /// Opens or creates the log, to which this agent is going to write, and settles what an agent before this one left open: an intent without an outcome gets
-    /// the outcome "unknown".
+    /// Opens or creates the log, to which this agent is going to write, and settles what an agent before this one left open: an
+    /// intent without an outcome gets the outcome "unknown".
     ///
     /// # Errors
     /// When the file can't be read, created or written.
