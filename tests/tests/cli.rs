@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use agent::audit::chain::Hash;
 use agent::audit::record::Act;
 use agent::denial::Code;
 use serde_json::{Value, json};
@@ -174,8 +175,10 @@ for_each_token! {
 
 #[test]
 fn status() {
-    let Scene { agent, .. } = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
+    let Scene { env, agent, .. } = Scene::ready(TokenKind::PinOnly, &Recipe::ed25519());
     let printed = agent.cli(["status"]).run().success().stdout;
+    let config = env.path("config/fido-ssh-agent/config.toml");
+    let hash = Hash::of(&fs::read(&config).unwrap());
     let expected = format!(
         "agent      version {}, process {}
 socket     {}
@@ -183,11 +186,13 @@ audit log  {}
 keys       1
 terminals  0 attached
 prompts    through askpass
+settings   {}
 ",
         env!("CARGO_PKG_VERSION"),
         agent.pid(),
         agent.socket().display(),
-        agent.audit().path().display()
+        agent.audit().path().display(),
+        config.display(),
     );
     assert_eq!(printed, expected);
     let json = read_json(&agent.cli(["status", "--json"]).run().success());
@@ -196,6 +201,7 @@ prompts    through askpass
         "audit_log": agent.audit().path(), "keys": 1, "attached": 0, "prompts_reachable": true,
         "prompts_channel": "through askpass", "prompts_trouble": null, "upstreams": [], "locked": false,
         "lock_on_trouble": null,
+        "config": {"files": [config], "hash": hash, "trouble": null, "at_next_start": []},
     });
     assert_eq!(json, expected);
 }
@@ -209,7 +215,7 @@ fn status_says_when_nobody_could_be_asked() {
             .contains("\nprompts    nowhere: no terminal is attached, pinentry has neither a display nor a terminal"),
         "{printed}"
     );
-    assert!(printed.ends_with(". Run `agent-cli attach` in a terminal.\n"), "{printed}");
+    assert!(printed.contains(". Run `agent-cli attach` in a terminal.\n"), "{printed}");
 }
 
 /// By either file or by fingerprint; and the next agent does not hold it either.
