@@ -38,7 +38,7 @@ lint: rust build-packages
 native: rust test-packages
 	cargo build --workspace
 	rm -rf target/audit-logs
-	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test --workspace
+	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test --workspace --no-fail-fast
 	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test -p tests --test scenario_logs -- --ignored
 	cargo test -p agent --lib --features notify notify
 

@@ -111,9 +111,8 @@ impl Instance {
         Ok(Self { agent: Arc::new(agent), socket, clients, control, managers, end, key_drop, reloading, claim })
     }
 
-    /// Serves until SIGTERM or SIGINT, the end of the parent, or that of the terminal. Requests that are under way then are ended in order,
-    /// with their outcome on record. SIGUSR1 drops all keys, SIGHUP has
-    /// the configuration read again.
+    /// Serves until SIGTERM or SIGINT, the end of the parent, or that of the terminal. Requests that are under way then are ended in
+    /// order, with their outcome on record. SIGUSR1 drops all keys, SIGHUP has the configuration read again.
     ///
     /// # Errors
     /// When the start or the end can't be put on record.
@@ -127,7 +126,9 @@ impl Instance {
         let drop_keys = async {
             loop {
                 self.key_drop.come().await;
-                drop_keys(&self.agent).await;
+                let agent = Arc::clone(&self.agent);
+                // Once begun it is ended, even where the agent is told to stop meanwhile.
+                clients.spawn(async move { drop_keys(&agent).await });
             }
         };
         let signalled = async {

@@ -31,11 +31,17 @@ fn remove(key: &[u8]) -> Vec<u8> {
     [&[REMOVE_IDENTITY], &string(key)[..]].concat()
 }
 
-/// A client that is refused so often, anew on each connection.
+/// A client that is refused so often, anew on each connection, and is muted for it.
 fn refused_too_often(agent: &Agent, key: &[u8]) {
     for n in 0..TOO_MANY {
         assert_eq!(agent.connect().sign(key, b"opaque"), [FAILURE], "the answer to request {n}");
     }
+    wait_until_muted(agent);
+}
+
+/// The last refusal is answered before the muting is on record, and that is before it is told.
+fn wait_until_muted(agent: &Agent) {
+    agent.messages().wait_for("(muted)");
 }
 
 /// Those who were muted, as often as they were, with the number of refusals before.
@@ -194,6 +200,7 @@ fn a_person_who_says_no_is_not_asked_for_ever() {
     for client in &mut strangers {
         assert_eq!(client.answer(), Some(vec![FAILURE]));
     }
+    wait_until_muted(&agent);
     let asked = env.person().texts(Kind::Confirm).len();
     assert!((8..MANY / 2).contains(&asked), "asked {asked} times");
     assert_eq!(muted(&agent), [(this_process(), 8)]);

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::log::segments::Segments;
-use super::reader::Line;
+use super::reader::{LONGEST, Line};
 
 /// The lines of a log so far, and those to come.
 #[derive(Debug)]
@@ -99,13 +99,16 @@ impl Open {
     }
 
     fn next_line(&mut self) -> std::io::Result<Option<Line>> {
-        self.reader.read_until(b'\n', &mut self.begun)?;
-        if self.begun.pop_if(|last| *last == b'\n').is_none() {
+        let room = LONGEST.saturating_sub(self.begun.len() as u64);
+        (&mut self.reader).take(room).read_until(b'\n', &mut self.begun)?;
+        let ended = self.begun.pop_if(|last| *last == b'\n').is_some();
+        // What is longer is no record: it comes in parts, as for other readers.
+        if !ended && (self.begun.len() as u64) < LONGEST {
             return Ok(None);
         }
         self.lines += 1;
         let text = std::mem::take(&mut self.begun);
-        Ok(Some(Line { segment: self.path.clone(), number: self.lines, text, ended: true }))
+        Ok(Some(Line { segment: self.path.clone(), number: self.lines, text, ended }))
     }
 }
 
@@ -152,6 +155,19 @@ mod tests {
 
     fn append(path: &Path, text: &str) {
         fs::File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_memory_than_a_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let endless = usize::try_from(LONGEST).unwrap() * 2 + 1;
+        fs::write(&path, "x".repeat(endless)).unwrap();
+        let mut follow = Follow::of(&path).unwrap();
+        let lengths: Vec<_> = read(&mut follow).iter().map(String::len).collect();
+        assert_eq!(lengths, [endless / 2; 2], "the rest is still to be ended");
+        append(&path, "\n");
+        assert_eq!(read(&mut follow), ["x"]);
     }
 
     /// As an agent does it.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::log::segments::Segments;
 
-/// The longest line that is read, in bytes. A record holds at most one frame of the agent protocol, 256 KiB, in base64, and
-/// what is said about it.
-const LONGEST: u64 = 1024 * 1024;
+/// The longest line that is read, in bytes. The evidence of a record has room for 32 KiB, and a segment's first record names all
+/// requests that are under way.
+pub(super) const LONGEST: u64 = 1024 * 1024;
 
 /// How much is read at once.
 const BUFFER: usize = 64 * 1024;

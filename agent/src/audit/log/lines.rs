@@ -23,6 +23,8 @@ pub(super) struct Position {
     pub(super) tail: Tail,
     /// Up to where segments were said to be removed, by the file that was read.
     pub(super) removed: Option<Head>,
+    /// The configuration that the last record about one names, of this run; None where the one holds that it began with.
+    pub(super) config: Option<Hash>,
 }
 
 /// What stands behind the last record.
@@ -72,8 +74,10 @@ enum Effect {
 /// Records as they are going to stand in the file.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// The agent that writes them.
+    /// The agent that writes them, with the configuration of the record that was made last.
     run: AgentRun,
+    /// The configuration that it began with.
+    first_config: Hash,
     text: Vec<u8>,
     records: Vec<Line>,
     /// Where the log stands without them.
@@ -86,12 +90,14 @@ struct Line {
     end: usize,
     head: Head,
     effect: Effect,
+    config: Option<Hash>,
 }
 
 impl Lines {
     /// Lines of this agent.
     pub(super) fn of(run: AgentRun) -> Self {
-        Self { run, text: Vec::new(), records: Vec::new(), before: Position::default() }
+        let first_config = run.config;
+        Self { run, first_config, text: Vec::new(), records: Vec::new(), before: Position::default() }
     }
 
     /// Which of its requests this is.
@@ -118,10 +124,14 @@ impl Lines {
 
     /// Adds a record.
     pub(super) fn push(&mut self, event: &Event) -> std::io::Result<()> {
-        if let Event::Act { act: Act::ConfigChanged { config, .. } } = event {
-            self.run.config = *config;
-        }
-        let previous = self.records.last().map_or(self.before.head, |line| line.head);
+        let last = self.records.last().map(|line| (line.head, line.config));
+        let (previous, config) = last.unwrap_or((self.before.head, self.before.config));
+        // Only one that is in the file goes on to hold: the agent keeps the old one where this can't be recorded.
+        let config = match event {
+            Event::Act { act: Act::ConfigChanged { config, .. } } => Some(*config),
+            _ => config,
+        };
+        self.run.config = config.unwrap_or(self.first_config);
         let record = Record {
             version: VERSION,
             sequence: previous.sequence.saturating_add(1),
@@ -133,7 +143,8 @@ impl Lines {
         };
         let line = canonical::to_vec(&record).map_err(std::io::Error::other)?;
         self.text.extend_from_slice(&line);
-        self.records.push(Line { end: self.text.len(), head: previous.after(&line), effect: self.effect(event) });
+        let (end, head, effect) = (self.text.len(), previous.after(&line), self.effect(event));
+        self.records.push(Line { end, head, effect, config });
         self.text.push(b'\n');
         Ok(())
     }
@@ -188,7 +199,8 @@ impl Lines {
             }
         }
         let last = records.checked_sub(1).and_then(|last| self.records.get(last));
-        Position { head: last.map_or(self.before.head, |line| line.head), open, tail, removed: None }
+        let (head, config) = last.map_or((self.before.head, self.before.config), |line| (line.head, line.config));
+        Position { head, open, tail, removed: None, config }
     }
 
     /// What an event does to the requests under way.

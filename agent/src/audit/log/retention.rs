@@ -8,10 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::segments::Segments;
 use crate::audit::chain::Head;
+use crate::audit::reader::LONGEST;
 use crate::audit::record::{Act, Event, Record};
-
-/// The longest line that is read: a segment's first record names all requests under way.
-const LONGEST: u64 = 1024 * 1024;
 
 /// What is kept of a log. By default all: evidence goes only where somebody has decided so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

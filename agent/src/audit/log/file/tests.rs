@@ -147,6 +147,22 @@ fn after_a_failed_sync_nothing_is_promised_any_more() {
     assert_eq!((sequence(&path), log.syncs()), (vec![], 0));
 }
 
+/// The agent goes on by the settings that it had.
+#[test]
+fn a_change_of_settings_that_is_not_on_record_is_in_no_later_record() {
+    let (_folder, path, mut log) = new_log();
+    let change = |config| vec![Event::Act { act: Act::ConfigChanged { config, settings: vec![] } }];
+    let (first, second) = (samples::run().config, Hash::of(b"second"));
+    log.file = device("/dev/full");
+    assert!(log.append(&[change(Hash::of(b"lost"))])[0].is_err());
+    written(&mut log, 1).unwrap();
+    log.append(&[change(second)]).remove(0).unwrap();
+    written(&mut log, 1).unwrap();
+    let records = records(&path);
+    let configs: Vec<_> = records.iter().rev().take(3).rev().map(|record| record.agent.config).collect();
+    assert_eq!(configs, [first, second, second], "{records:#?}");
+}
+
 /// As where a disk fills up in the middle of a write: what is there keeps its numbers, whoever was refused, and the
 /// record that is there in part is named by the next.
 #[test]
