@@ -66,9 +66,8 @@ fn up_to_date(name: &str, page: &str) {
 /// The table of `tests/tests/statements` names a test for each statement. Here each of them is looked for.
 #[test]
 fn every_statement_s_tests_are_there() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
-    let read = |name: &str| std::fs::read_to_string(folder.join(name));
-    let page = read("statements/main.rs").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("tests/tests/statements/main.rs")).unwrap();
     let rows: Vec<_> = page.lines().filter(|line| line.starts_with("//! | ") && line.contains("`")).collect();
     let numbers: std::collections::BTreeSet<u32> = rows
         .iter()
@@ -79,10 +78,40 @@ fn every_statement_s_tests_are_there() {
     let names = rows.iter().flat_map(|row| row.rsplit_once(" | ").unwrap_or_default().1.split('`').skip(1).step_by(2));
     let mut found = 0;
     for name in names {
-        let (file, test) = name.rsplit_once("::").unwrap();
-        let text = read(&format!("{}.rs", file.replace("::", "/"))).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(text.contains(&format!("fn {test}(")), "there is no {name}");
+        let (place, test) = name.rsplit_once("::").unwrap();
+        is_there(&root, place, test);
         found += 1;
     }
     assert!(found > 30, "{found}");
+}
+
+/// The threat model names what stops an attacker: a file below `agent/src`, or a test as `program::module::test`.
+#[test]
+fn what_the_threat_model_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
+    let (mut files, mut tests) = (0, 0);
+    for name in page.split('`').skip(1).step_by(2) {
+        if let Some((place, test)) = name.rsplit_once("::").filter(|(_, test)| *test != "…") {
+            is_there(&root, place, test);
+            tests += 1;
+        } else if name.ends_with(".rs") {
+            assert!(root.join("agent/src").join(name).is_file(), "agent/src/{name} is not there");
+            files += 1;
+        }
+    }
+    assert!(files > 10 && tests > 40, "the page is read as it is written: {files} files, {tests} tests");
+}
+
+/// Asserts that there is a test of this name in `program` or `program::module`, whether it has a `main.rs` or not; or one that a
+/// macro makes, as in `name: "..."`.
+fn is_there(root: &Path, place: &str, test: &str) {
+    let path = place.replace("::", "/");
+    let names = [format!("{path}.rs"), format!("{path}/main.rs")];
+    let folders = ["tests/tests", "agent/tests"].map(|folder| root.join(folder));
+    let paths = folders.iter().flat_map(|folder| names.each_ref().map(|name| folder.join(name)));
+    let texts: Vec<_> = paths.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let found =
+        texts.iter().any(|text| text.contains(&format!("fn {test}(")) || text.contains(&format!(" {test}: \"")));
+    assert!(found, "there is no {place}::{test}");
 }

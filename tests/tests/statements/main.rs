@@ -22,7 +22,7 @@
 //! | 13 | constraints | `statements::additions::a_constraint_that_is_not_understood_refuses_the_key` |
 //! | 14 | providers | `statements::additions::no_library_is_loaded` |
 //! | 15 | added again | `statements::additions::added_again_it_is_replaced` |
-//! | 15 | lifetimes | `lifecycle::t_is_the_lifetime_of_keys_that_bring_none`, `sk_suite::a_lifetime_ends` |
+//! | 15 | lifetimes | `lifecycle::command_line::t_is_the_lifetime_of_keys_that_bring_none`, `sk_suite::a_lifetime_ends` |
 //! | 16 | lock and unlock | `statements::locking::locked_it_lists_nothing_and_takes_bindings`, `statements::locking::locked_it_takes_no_keys_by_its_control_socket`, `sk_suite::locked_and_unlocked` |
 //! | 16 | delays | `statements::locking::a_wrong_password_costs_its_caller_and_nobody_else` |
 //! | 17 | RSA | `statements::rsa::flags_choose_the_hash`, `statements::rsa::ssh_logs_in_with_keys_of_every_type` |
