@@ -2,28 +2,69 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use agent::config::reference::{Default, Holds, SECTIONS};
 use agent::denial::Code;
 
-/// `docs/refusals.md` lists every refusal.
+/// `docs/troubleshooting.md` has a section for each refusal and no other. It begins with what the agent says itself; the rest is
+/// written by hand, and stays.
 #[test]
 fn every_refusal_is_documented() {
-    let mut page = String::from(
-        "# Refusals\n\nSSH's agent protocol has one answer for every refusal: failure, without a reason. The reason goes to the prompt,\n\
-         to the agent's messages, and to the audit log, with one of these codes. Codes never change their meaning. `agent-cli why` shows the last ones.\n",
-    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
+    let (before, sections) = page.split_once("\n### unknown-key\n").expect("the first code has a section");
+    let sections = format!("### unknown-key\n{sections}");
+    let written: BTreeMap<_, _> =
+        sections.split("### ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    let mut page = before.to_owned();
     for code in Code::ALL {
         let meaning = code.meaning();
         let (first, rest) = meaning.split_at(1);
-        let _ = write!(page, "\n## {code}\n\n{}{rest}. {}\n", first.to_uppercase(), code.next());
+        let _ = write!(page, "\n### {code}\n\n{}{rest}. {}\n", first.to_uppercase(), code.next());
         if let Some(setting) = code.setting() {
             let _ = writeln!(page, "The setting that decides it is `{setting}`.");
         }
+        let by_hand = written.get(code.as_str()).and_then(|section| section.trim().split_once("\n\n"));
+        if let Some((_, by_hand)) = by_hand {
+            let _ = writeln!(page, "\n{by_hand}");
+        }
     }
-    up_to_date("docs/refusals.md", &page);
+    up_to_date("docs/troubleshooting.md", &page);
+}
+
+/// A link to a part of the page leads there.
+#[test]
+fn the_links_within_pages_lead_somewhere() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let pages =
+        ["../README.md", "../CONTRIBUTING.md", "audit.md", "settings.md", "threat-model.md", "troubleshooting.md"];
+    let read = |page: &str| std::fs::read_to_string(docs.join(page)).unwrap_or_default();
+    for page in pages {
+        let text = read(page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            if file.starts_with("http") {
+                continue;
+            }
+            let from = docs.join(page);
+            let target = if file.is_empty() { from } else { from.with_file_name("").join(file) };
+            assert!(target.exists(), "{page}: {link}: there is no such file");
+            if !part.is_empty() {
+                let text = std::fs::read_to_string(target).unwrap();
+                assert!(text.lines().any(|line| anchor(line).as_deref() == Some(part)), "{page}: {link}: no such part");
+            }
+        }
+    }
+}
+
+/// What a heading is called in a link.
+fn anchor(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
 }
 
 /// `docs/settings.md` lists every setting.
