@@ -64,6 +64,11 @@ impl AgentSocket {
         UnixStream::connect(socket).map(Self)
     }
 
+    /// The connection, for who wants to hang up while it is asked something.
+    pub(crate) fn handle(&self) -> std::io::Result<UnixStream> {
+        self.0.try_clone()
+    }
+
     /// The keys it holds. Kinds that are unknown here are passed over, as `ssh-add -l` does.
     pub(crate) fn list(&mut self) -> Result<Vec<Held>, Problem> {
         let answer = self.ask(&[REQUEST_IDENTITIES])?;

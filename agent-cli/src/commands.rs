@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod list;
 pub(crate) mod manual;
+pub(crate) mod publish;
 pub(crate) mod remove;
 pub(crate) mod ssh_config;
 pub(crate) mod status;

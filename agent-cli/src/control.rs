@@ -47,6 +47,17 @@ impl Control {
         Self::greet(stream)
     }
 
+    /// Connects to the agent that [`AgentSocket::connect`] does, where that one is here and has such a socket.
+    pub(crate) fn of_the_same_agent() -> Option<Self> {
+        let paths = find(socket_in_environment().as_deref()).ok()?;
+        open(&paths).ok().and_then(|stream| Self::greet(stream).ok())
+    }
+
+    /// The connection, for who wants to end it while it is waited for.
+    pub(crate) fn handle(&self) -> std::io::Result<UnixStream> {
+        self.stream.try_clone()
+    }
+
     fn greet(stream: UnixStream) -> Result<Self, Problem> {
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|error| gone(&error.to_string()))?;
         if peer.uid != rustix::process::geteuid() {

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::control::Control;
 use crate::problem::Problem;
-use crate::terminal::{Terminal, Typed, Wake};
+use crate::terminal::{Terminal, Typed, Wake, is_yes};
 
 /// A conversation with the agent, in a terminal.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ fn ends(event: &Event, question: u64) -> bool {
 fn accepted(kind: QuestionKind, line: SecretString) -> Option<SecretString> {
     let text = line.expose_secret();
     let good = match kind {
-        QuestionKind::Confirm => matches!(text.trim().to_ascii_lowercase().as_str(), "y" | "yes"),
+        QuestionKind::Confirm => is_yes(text),
         QuestionKind::Secret => !text.is_empty(),
         QuestionKind::Line => !text.trim().is_empty(),
     };

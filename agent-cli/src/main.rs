@@ -7,11 +7,14 @@ mod agent_socket;
 mod commands;
 mod control;
 mod conversation;
+mod directory;
 mod key_file;
 mod new_key;
 mod output;
 mod problem;
+mod proof;
 mod public_key;
+mod publication;
 mod safe;
 mod signals;
 mod terminal;
@@ -22,7 +25,8 @@ use agent::hardening;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    add, attach, audit, completions, config, generate, list, manual, remove, ssh_config, status, tokens, unlock, why,
+    add, attach, audit, completions, config, generate, list, manual, publish, remove, ssh_config, status, tokens,
+    unlock, why,
 };
 use problem::{Problem, USAGE};
 use terminal::Terminal;
@@ -50,6 +54,8 @@ enum Command {
     Remove(remove::Options),
     /// Makes a key on a token, writes its files, and adds it
     GenKeys(generate::Options),
+    /// Registers a public key where hosts learn of it: in your account, by Microsoft Graph, or in a file
+    Publish(publish::Options),
     /// Shows the tokens that are plugged in, and manages them
     Tokens(tokens::Options),
     /// Makes this terminal the place where prompts appear
@@ -103,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Add(options) => add::run(options, &mut terminal()?),
         Command::Remove(options) => remove::run(options),
         Command::GenKeys(options) => generate::run(options, &mut terminal()?),
+        Command::Publish(options) => publish::run(options, &mut terminal()?),
         Command::Tokens(options) => tokens::run(options, terminal),
         Command::Attach(options) => attach::run(options, &mut terminal()?),
         Command::Audit(options) => audit::run(options),

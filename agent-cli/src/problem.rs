@@ -75,6 +75,11 @@ impl Problem {
         !matches!(self.end, End::Failed)
     }
 
+    /// Whether a signal ends the program.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self.end, End::Signal(_))
+    }
+
     /// Shows it on standard error. Whoever pressed Ctrl-C knows that, and is told only what else there is to know.
     pub(crate) fn show(&self) {
         if !matches!(self.end, End::Signal(_)) || !self.next.is_empty() {

@@ -3,13 +3,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use agent::control::QuestionKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, isatty, tcflush, tcgetattr, tcsetattr,
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::problem::Problem;
@@ -25,6 +26,8 @@ pub(crate) struct Terminal {
     input: OwnedFd,
     output: File,
     is_tty: bool,
+    /// Whether somebody answers here: at a terminal, or with the answers they have put on standard input.
+    is_attended: bool,
     /// What was read and not yet asked for. A script's lines may all come at once.
     unasked: Zeroizing<Vec<u8>>,
     signals: Signals,
@@ -65,7 +68,12 @@ impl Terminal {
             }
         };
         let is_tty = isatty(&input);
-        Ok(Self { input, output, is_tty, unasked: Zeroizing::default(), signals })
+        Ok(Self { input, output, is_tty, is_attended: is_tty || from_stdin, unasked: Zeroizing::default(), signals })
+    }
+
+    /// Whether there is somebody here who can be asked for a PIN.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.is_attended
     }
 
     /// Shows a line.
@@ -87,6 +95,19 @@ impl Terminal {
                 Typed::Unfinished => {}
                 Typed::Line(secret) => return Ok(Some(secret)),
                 Typed::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Asks for a yes that the agent has no part in.
+    pub(crate) fn confirm(&mut self, text: &str) -> Result<bool, Problem> {
+        let mut question = self.ask(QuestionKind::Confirm, &format!("{text} [y/N] "))?;
+        loop {
+            question.wait(None)?;
+            match question.read()? {
+                Typed::Unfinished => {}
+                Typed::Line(line) => return Ok(is_yes(line.expose_secret())),
+                Typed::End => return Ok(false),
             }
         }
     }
@@ -130,9 +151,7 @@ impl Terminal {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other.map_err(|error| terminal_failed(error.into()))?,
             };
-            if let Some(signal) = self.signals.latest() {
-                return Err(Problem::interrupted(signal));
-            }
+            self.check()?;
             // The agent first: a question that it took back is not to be answered any more.
             match fds.each_ref().map(|fd| !fd.revents().is_empty()) {
                 [_, true, _] => return Ok(Wake::Agent),
@@ -140,6 +159,40 @@ impl Terminal {
                 _ => {}
             }
         }
+    }
+
+    /// Waits until one of these can be read, but no longer than this, and says which can. A signal ends it, and the program
+    /// with it.
+    pub(crate) fn wait_for<const N: usize>(
+        &self,
+        others: [Option<BorrowedFd<'_>>; N],
+        limit: Duration,
+    ) -> Result<[bool; N], Problem> {
+        let end = Instant::now() + limit;
+        loop {
+            // Whoever is not waited for is stood in for by the signals.
+            let fds = [Some(self.signals.as_fd())].into_iter().chain(others);
+            let mut fds: Vec<_> =
+                fds.map(|fd| PollFd::from_borrowed_fd(fd.unwrap_or(self.signals.as_fd()), PollFlags::IN)).collect();
+            let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+            match poll(&mut fds, left.as_ref()) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other.map_err(|error| terminal_failed(error.into()))?,
+            };
+            self.check()?;
+            let mut ready = fds.iter().skip(1).map(|fd| !fd.revents().is_empty());
+            return Ok(others.map(|other| ready.next().unwrap_or_default() && other.is_some()));
+        }
+    }
+
+    /// Does nothing for so long. A signal ends it, and the program with it.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Problem> {
+        self.wait_for([], time).map(|[]| ())
+    }
+
+    /// Whether the program is to go on, and not to end by a signal.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        self.signals.latest().map_or(Ok(()), |signal| Err(Problem::interrupted(signal)))
     }
 
     /// Whether the terminal was closed, and not only its input ended (Ctrl-D).
@@ -162,6 +215,11 @@ impl Terminal {
         let rest = std::mem::take(&mut self.unasked);
         if self.is_tty || rest.is_empty() { Typed::End } else { typed(&rest) }
     }
+}
+
+/// Only a plain yes is one.
+pub(crate) fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// A line as an answer. No PIN or passphrase that could be passed on is anything but UTF-8.

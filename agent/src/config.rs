@@ -2,6 +2,7 @@
 
 mod files;
 mod problem;
+pub mod publish;
 pub mod reference;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Other agents whose keys are offered after ours, in this order.
     pub upstream: Vec<UpstreamConfig>,
+    /// Where `agent-cli publish` registers public keys.
+    pub publish: publish::PublishConfig,
 }
 
 /// A table `[[upstream]]`.
@@ -248,6 +251,9 @@ impl Config {
         if let Some(socket) = anchor_socket.as_ref().filter(|socket| !socket.is_absolute()) {
             let what = format!("audit.anchor_socket = {socket:?}: write the socket's whole path");
             wrong("audit.anchor_socket", None, what);
+        }
+        for (name, what) in self.publish.wrong() {
+            wrong(name, None, what);
         }
         // One that is no fingerprint would restrict no key, and nobody would know.
         for (entry, key) in self.keys.iter().enumerate() {

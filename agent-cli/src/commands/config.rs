@@ -76,7 +76,7 @@ fn load(paths: &Paths) -> Result<Loaded, Problem> {
     Loaded::of(paths).map_err(wrong)
 }
 
-fn wrong(Problems(problems): Problems) -> Problem {
+pub(crate) fn wrong(Problems(problems): Problems) -> Problem {
     let what = match problems.len() {
         1 => "the configuration has a mistake".into(),
         more => format!("the configuration has {more} mistakes"),

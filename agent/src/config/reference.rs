@@ -334,4 +334,35 @@ pub const SECTIONS: &[Section] = &[
             about: "Its socket.",
         }],
     },
+    Section {
+        name: "publish",
+        many: false,
+        about: "Where agent-cli publish registers public keys. The agent itself has no part in it.",
+        settings: &[
+            Setting {
+                name: "place",
+                values: r#""graph", or a path: whole, or one that begins with ~/"#,
+                default: Default::Is(r#""graph""#),
+                holds: Holds::AtOnce,
+                about: "Your account, by way of Microsoft Graph; or a file of authorized_keys lines, or a folder with such a \
+                        file for each user.",
+            },
+            Setting {
+                name: "graph_url",
+                values: "https:// and a host",
+                default: Default::Is(r#""https://graph.microsoft.com""#),
+                holds: Holds::AtOnce,
+                about: "Where Microsoft Graph is. Only to this machine itself may it be http://.",
+            },
+            Setting {
+                name: "token_command",
+                values: "a list: a program and its arguments",
+                default: Default::Is(
+                    r#"["az", "account", "get-access-token", "--resource", "https://graph.microsoft.com", "--output", "json"]"#,
+                ),
+                holds: Holds::AtOnce,
+                about: "What prints an access token for Microsoft Graph, as JSON with accessToken. No shell reads it.",
+            },
+        ],
+    },
 ];

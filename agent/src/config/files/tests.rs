@@ -71,6 +71,11 @@ fn unknown_settings_are_refused() {
             "[[key]]\nfingerprint = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\nuser_verification = \"pin\"\n",
             true,
         ),
+        ("[publish]\nplace = \"~/keys\"\ngraph_url = \"http://127.0.0.1:1\"\ntoken_command = [\"az\"]\n", true),
+        ("[publish]\nplace = \"keys\"\n", false),
+        ("[publish]\ngraph_url = \"http://graph.example\"\n", false),
+        ("[publish]\ntoken_command = []\n", false),
+        ("[publish]\ntoken_command = \"az\"\n", false),
         ("[[upstream]]\n", false),
         ("[[upstream]]\nsocket = \"/run/other\"\nkeys = 2\n", false),
     ] {
@@ -176,6 +181,10 @@ fn the_reference_says_what_holds_where_nothing_is_given() {
     assert_eq!(said.mute.settings(), mute::Settings::default());
     let nothing = Config::default();
     assert_eq!(said.prompts, nothing.prompts);
+    let home = Path::new("/home/me");
+    assert_eq!(said.publish.place(home), nothing.publish.place(home));
+    assert_eq!(said.publish.graph_url(), nothing.publish.graph_url());
+    assert_eq!(said.publish.token_command(), nothing.publish.token_command());
     assert_eq!((said.lock_on, said.allow_root), (nothing.lock_on, nothing.allow_root));
 
     let host = |others: &str| read(&[&format!("[[host]]\nname = \"a\"\noffer = []\n{others}")]).unwrap().config.host;

@@ -1,0 +1,132 @@
+//! Whether a key does what it is for: it signs something new, through the agent, for its person.
+
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use agent::control::{Event, Request};
+use agent::verify::verifies;
+use ssh_encoding::{Decode, Encode};
+use ssh_key::public::KeyData;
+use ssh_key::rand_core::{OsRng, RngCore};
+use ssh_key::sha2::{Digest, Sha512};
+
+use crate::agent_socket::AgentSocket;
+use crate::control::{Control, unexpected};
+use crate::conversation::Conversation;
+use crate::problem::Problem;
+use crate::public_key::PublicKey;
+use crate::terminal::Terminal;
+
+/// What else a key signs proves nothing, and what it signs for a proof is good for nothing else (PROTOCOL.sshsig).
+const NAMESPACE: &str = "proof-of-key@fido-ssh-agent";
+
+/// The flag of a FIDO signature that says that its user was verified (CTAP 2.1 § 6.1, UV).
+const USER_VERIFIED: u8 = 0x04;
+
+/// A key that has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// Whether the token says that it has verified its user.
+    pub(crate) user_verified: bool,
+}
+
+/// Has the key sign, which its person agrees to as to any other use of it. With `verify_required` the token has to say that
+/// it has verified them.
+pub(crate) fn prove(
+    agent: &mut AgentSocket,
+    key: &PublicKey,
+    verify_required: bool,
+    terminal: &mut Terminal,
+) -> Result<Proof, Problem> {
+    let data = fresh_message().map_err(|error| Problem::failed(error.to_string()))?;
+    let Some(signature) = sign(agent, key, &data, terminal)? else {
+        return Err(Problem::failed("the agent refused the test signature").next("`agent-cli why` tells the reason."));
+    };
+    let proof = judge(key, &data, &signature)
+        .ok_or_else(|| Problem::failed("the agent's test signature is none of this key"))?;
+    match proof.user_verified || !verify_required {
+        true => Ok(proof),
+        false => Err(Problem::failed("the token signed without having verified its user, which this key demands")
+            .next("Make another key: hosts that want fingerprint or PIN would not take this one.")),
+    }
+}
+
+/// Has the data signed. Where somebody sits at this terminal, the agent asks them here; else wherever it asks.
+fn sign(
+    agent: &mut AgentSocket,
+    key: &PublicKey,
+    data: &[u8],
+    terminal: &mut Terminal,
+) -> Result<Option<Vec<u8>>, Problem> {
+    let control = if terminal.is_attended() { Control::of_the_same_agent() } else { None };
+    let Some(control) = control else {
+        let (over, end) = UnixStream::pair().map_err(failed)?;
+        return sign_while(agent, key, data, &end, || terminal.wait(false, Some(over.as_fd())).map(drop));
+    };
+    let end = control.handle().map_err(failed)?;
+    let mut conversation = Conversation::begin(control, terminal, &Request::Attach)?;
+    match conversation.result()? {
+        Event::Attached => {}
+        other => return Err(unexpected(&other)),
+    }
+    sign_while(agent, key, data, &end, || {
+        loop {
+            conversation.next()?;
+        }
+    })
+}
+
+/// Has the data signed while something is done that ends with `end`, or by a signal: the agent does not say of each request
+/// that it is over.
+fn sign_while(
+    agent: &mut AgentSocket,
+    key: &PublicKey,
+    data: &[u8],
+    end: &UnixStream,
+    meanwhile: impl FnOnce() -> Result<(), Problem>,
+) -> Result<Option<Vec<u8>>, Problem> {
+    let connection = agent.handle().map_err(failed)?;
+    std::thread::scope(|scope| {
+        let signing = scope.spawn(move || {
+            let signed = agent.sign(key, data);
+            let _ = end.shutdown(Shutdown::Both);
+            signed
+        });
+        let interrupted = meanwhile().err().filter(Problem::is_interruption);
+        if interrupted.is_some() {
+            // The agent cancels what it has begun.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        let signed = signing.join().map_err(|_| Problem::failed("the test signature came to nothing"))?;
+        interrupted.map_or(signed, Err)
+    })
+}
+
+fn failed(error: std::io::Error) -> Problem {
+    Problem::failed(format!("the test signature can't be asked for: {error}"))
+}
+
+/// The data of an SSHSIG signature over a random message.
+fn fresh_message() -> Result<Vec<u8>, ssh_encoding::Error> {
+    let mut nonce = [0; 32];
+    OsRng.fill_bytes(&mut nonce);
+    let mut data = b"SSHSIG".to_vec();
+    NAMESPACE.encode(&mut data)?;
+    "".encode(&mut data)?;
+    "sha512".encode(&mut data)?;
+    Sha512::digest(nonce).as_slice().encode(&mut data)?;
+    Ok(data)
+}
+
+/// What the signature proves; None where it is no signature of that key over the data.
+fn judge(key: &PublicKey, data: &[u8], signature: &[u8]) -> Option<Proof> {
+    let public = KeyData::decode(&mut key.blob.as_slice()).ok()?;
+    if !verifies(&public, data, signature) {
+        return None;
+    }
+    // Flags and counter stand behind the signature of a key on a token, and are signed as well (PROTOCOL.u2f).
+    let trailer = signature.len().checked_sub(5).and_then(|at| signature.get(at));
+    let user_verified = key.application.is_some() && trailer.is_some_and(|flags| flags & USER_VERIFIED != 0);
+    Some(Proof { user_verified })
+}
