@@ -1,7 +1,7 @@
 //! An SSH agent for FIDO2 tokens.
 //!
 //! A request travels `listener` → `session` → `sign`, which asks `policy`, a person (`prompt`), a token (`token`) and the
-//! `audit` log, in that order, and is readable top to bottom. The README's chapter "Architecture" is the map; each module
+//! `audit` log, in that order, and is readable top to bottom. docs/architecture.md is the map; each module
 //! here is one room of it.
 
 mod admission;

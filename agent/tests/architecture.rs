@@ -1,4 +1,4 @@
-//! The architecture's rules that a compiler does not know (README, "Architecture"), held against the source text.
+//! The architecture's rules that a compiler does not know (docs/architecture.md), held against the source text.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 

@@ -39,8 +39,16 @@ fn every_refusal_is_documented() {
 #[test]
 fn the_links_within_pages_lead_somewhere() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let pages =
-        ["../README.md", "../CONTRIBUTING.md", "audit.md", "settings.md", "threat-model.md", "troubleshooting.md"];
+    let pages = [
+        "../README.md",
+        "../CONTRIBUTING.md",
+        "architecture.md",
+        "audit.md",
+        "guide.md",
+        "settings.md",
+        "threat-model.md",
+        "troubleshooting.md",
+    ];
     let read = |page: &str| std::fs::read_to_string(docs.join(page)).unwrap_or_default();
     for page in pages {
         let text = read(page);
