@@ -58,6 +58,11 @@ impl Control {
         self.stream.try_clone()
     }
 
+    /// Connects to the agent that has its files there, and to no other.
+    pub(crate) fn of(paths: &Paths) -> Result<Self, Problem> {
+        Self::greet(open(paths).map_err(|error| nobody(&paths.control, &error))?)
+    }
+
     fn greet(stream: UnixStream) -> Result<Self, Problem> {
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|error| gone(&error.to_string()))?;
         if peer.uid != rustix::process::geteuid() {

@@ -25,7 +25,7 @@ use agent::hardening;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    add, attach, audit, completions, config, generate, list, manual, publish, remove, ssh_config, status, tokens,
+    add, attach, audit, completions, config, doctor, generate, list, manual, publish, remove, ssh_config, status, tokens,
     unlock, why,
 };
 use problem::{Problem, USAGE};
@@ -64,6 +64,8 @@ enum Command {
     Audit(audit::Options),
     /// Shows how the agent is, and whether it could ask a person
     Status(status::Options),
+    /// Looks whether a login would succeed now, and says what to do where it would not
+    Doctor(doctor::Options),
     /// Prints lines for ~/.ssh/config: this agent for all hosts, and forwarded to your jump hosts only
     SshConfig(ssh_config::Options),
     /// Checks and shows the settings
@@ -114,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Attach(options) => attach::run(options, &mut terminal()?),
         Command::Audit(options) => audit::run(options),
         Command::Status(options) => status::run(options),
+        Command::Doctor(options) => doctor::run(options, terminal),
         Command::SshConfig(options) => ssh_config::run(options),
         Command::Config(options) => config::run(options),
         Command::Why(options) => why::run(options),

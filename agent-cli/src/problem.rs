@@ -64,6 +64,11 @@ impl Problem {
         }
     }
 
+    /// What did not work, without what to do next.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Adds a line on what to do next.
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next.push(next.into());

@@ -91,6 +91,10 @@ pub struct Claims {
     pub serial: u64,
     /// The key of its authority.
     pub authority: KeyData,
+    /// From when on it is valid, in seconds since 1970.
+    pub valid_after: u64,
+    /// Up to when, exclusively.
+    pub valid_before: u64,
 }
 
 impl Claims {
@@ -103,12 +107,12 @@ impl Claims {
         let _kind = u32::decode(&mut rest).ok()?;
         let id = Vec::<u8>::decode(&mut rest).ok()?;
         let _principals = Vec::<u8>::decode(&mut rest).ok()?;
-        let _valid = (u64::decode(&mut rest).ok()?, u64::decode(&mut rest).ok()?);
+        let (valid_after, valid_before) = (u64::decode(&mut rest).ok()?, u64::decode(&mut rest).ok()?);
         for _critical_options_extensions_reserved in 0..3 {
             Vec::<u8>::decode(&mut rest).ok()?;
         }
         let authority = key_data(&Vec::<u8>::decode(&mut rest).ok()?)?;
-        Some(Self { id, serial, authority })
+        Some(Self { id, serial, authority, valid_after, valid_before })
     }
 }
 

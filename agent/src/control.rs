@@ -67,6 +67,8 @@ pub enum Request {
     },
     /// Does something to a token. Ends with [`Event::Token`].
     Token(token::Request),
+    /// Asks the person something that has no consequence, where they would be asked for a login. Ends with [`Event::Asked`].
+    AskPerson,
     /// Its person is back: lifts the lock that came with their leaving, and no other. Ends with [`Event::Unlocked`].
     Unlock,
 }
@@ -87,6 +89,7 @@ impl Request {
             Self::NameToken { .. } => "name a token",
             Self::ForgetToken { .. } => "forget a token",
             Self::Token(request) => request.name(),
+            Self::AskPerson => "ask the person a question",
             Self::Unlock => "unlock the agent",
         }
     }
@@ -191,6 +194,11 @@ pub enum Event {
     TokenNamed(NamedToken),
     /// To [`Request::ForgetToken`].
     TokenForgotten,
+    /// To [`Request::AskPerson`].
+    Asked {
+        /// Whether the person said yes.
+        yes: bool,
+    },
     /// To [`Request::Unlock`].
     Unlocked,
     /// How far a request is.

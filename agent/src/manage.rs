@@ -8,6 +8,7 @@ mod generate;
 mod keys;
 mod names;
 mod pin;
+mod question;
 mod resident;
 mod tokens;
 

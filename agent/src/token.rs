@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::denial::{Code, Denial};
+pub use hidraw::fido_nodes;
 use protocol::{Command, Failure, Reply};
 
 /// Where tokens are asked.

@@ -154,6 +154,7 @@ impl Connection {
             Request::AddResident { all, application } => {
                 Ok(Event::Added { keys: management.add_resident(all, application.as_deref()).await? })
             }
+            Request::AskPerson => Ok(Event::Asked { yes: management.ask_person().await? }),
             Request::Unlock => self.unlock().await,
             Request::Token(request) => Ok(Event::Token(management.token(request).await?)),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),

@@ -29,6 +29,12 @@ pub(super) fn is_fido_node(path: &str) -> bool {
     plain && fs::read(descriptor).is_ok_and(|descriptor| descriptor.starts_with(&FIDO_USAGE_PAGE))
 }
 
+/// The nodes of the FIDO devices that the kernel shows, whoever may use them.
+#[must_use]
+pub fn fido_nodes() -> Vec<String> {
+    Plugging::all().iter().map(|plugging| plugging.path().to_owned()).collect()
+}
+
 /// One plugging-in of a device: the kernel makes its node anew each time, under the same name perhaps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Plugging {

@@ -1,0 +1,164 @@
+//! `agent-cli doctor`: whether a login would succeed now, and if not, what to do about it.
+//!
+//! Nothing here asks a person or a token for anything that counts, unless it is asked for: no try of a PIN is spent.
+
+mod daemon;
+mod finding;
+mod hosts;
+mod keys;
+mod record;
+mod socket;
+mod ssh_settings;
+mod tokens;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::agent_socket::AgentSocket;
+use crate::output::{print, print_json};
+use crate::problem::Problem;
+use crate::safe::safe;
+use crate::terminal::Terminal;
+use daemon::Daemon;
+use finding::{Finding, Verdict};
+use socket::Socket;
+use ssh_settings::SshSettings;
+
+/// What to look at beside the agent, its tokens and its keys.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 ready, 1 not ready, 2 not ready, since no agent can be reached; 64 wrong usage")]
+pub(crate) struct Options {
+    /// Hosts to be logged in to, as for ssh: whether they are known, and whether ssh's configuration would keep the agent out
+    #[arg(value_name = "HOST")]
+    hosts: Vec<String>,
+    /// The configuration file that ssh is used with, as for ssh
+    #[arg(short = 'F', value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
+    /// Have the agent ask you a harmless question, where it would ask you for a login
+    #[arg(long)]
+    ask: bool,
+    /// Have each key that is on a token sign something, which you agree to as to a login; a wrong PIN costs a try
+    #[arg(long)]
+    sign: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks at everything, and says whether it is ready.
+pub(crate) fn run(
+    options: &Options,
+    terminal: impl FnOnce() -> Result<Terminal, Problem>,
+) -> Result<ExitCode, Problem> {
+    if let Some(host) = options.hosts.iter().find(|host| host.is_empty() || host.starts_with('-')) {
+        return Err(Problem::usage(format!("{host:?} is no host's name")));
+    }
+    let mut terminal = if options.sign { Some(terminal()?) } else { None };
+    let Examination { findings, reachable } = examine(options, terminal.as_mut())?;
+    let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
+    if options.json {
+        print_json(&Answer { ready: bad == 0, findings: &findings })?;
+    } else {
+        print(&describe(&findings))?;
+        print(&match bad {
+            0 => "\nready".to_owned(),
+            1 => "\nnot ready: 1 thing is to be mended".to_owned(),
+            more => format!("\nnot ready: {more} things are to be mended"),
+        })?;
+    }
+    Ok(match (bad, reachable) {
+        (0, _) => ExitCode::SUCCESS,
+        (_, true) => ExitCode::FAILURE,
+        (_, false) => ExitCode::from(2),
+    })
+}
+
+struct Examination {
+    findings: Vec<Finding>,
+    reachable: bool,
+}
+
+/// One thing after the other, in the order in which each is the reason for what comes after it.
+fn examine(options: &Options, terminal: Option<&mut Terminal>) -> Result<Examination, Problem> {
+    let now = Timestamp::now();
+    let ssh_config = options.ssh_config.as_deref();
+    let ssh = SshSettings::of(hosts::ANY, ssh_config);
+    let socket = Socket::find(ssh.as_ref().ok())?;
+    let paths = &socket.paths;
+    let daemon = Daemon::ask(paths);
+    let mut findings = vec![socket.finding(daemon.is_ok())];
+    let keys = AgentSocket::at(&paths.socket).ok().and_then(|mut agent| agent.list().ok());
+    match &daemon {
+        Ok(daemon) => findings.extend(daemon.findings()),
+        Err(problem) => findings.extend([daemon::unreachable(problem), daemon::settings_of(paths)]),
+    }
+    if options.ask && daemon.is_ok() {
+        findings.push(daemon::ask_person(paths));
+    }
+    findings.push(tokens::device_access());
+    match daemon.as_ref().map(|daemon| &daemon.tokens) {
+        Ok(Ok(tokens)) => findings.extend(tokens::findings(tokens)),
+        _ => findings.push(Finding::not_checked("tokens", "the agent can't be asked for them")),
+    }
+    match (&keys, &daemon) {
+        (_, Ok(daemon)) if daemon.is_locked() => {
+            findings.push(Finding::not_checked("keys", "a locked agent shows none"));
+        }
+        (Some(keys), _) => {
+            findings.push(keys::on_tokens(keys));
+            findings.extend(keys::certificates(keys, now));
+            if let Some(terminal) = terminal {
+                findings.extend(keys::signatures(keys, paths, terminal)?);
+            }
+        }
+        (None, _) => findings.push(Finding::not_checked("keys", "the agent can't be asked for them")),
+    }
+    let default_log = paths.audit_log();
+    let log = daemon::log_of(daemon.as_ref().ok(), &default_log);
+    findings.extend([record::whole(log), record::writable(log), record::anchored(paths), record::clock(log, now)]);
+    findings.push(hosts::general(&ssh));
+    for host in &options.hosts {
+        findings.extend(hosts::named(host, ssh_config, paths, keys.as_deref()));
+    }
+    Ok(Examination { findings, reachable: daemon.is_ok() })
+}
+
+fn describe(findings: &[Finding]) -> String {
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
+    let line = |finding: &Finding| {
+        let verdict = match finding.verdict {
+            Verdict::Good => "good",
+            Verdict::Warning => "look",
+            Verdict::Bad => "BAD",
+            Verdict::NotChecked => "-",
+        };
+        let mut line = format!("{verdict:4}  {:width$}  {}", finding.check, safe(&finding.reason));
+        if let Some(next) = &finding.next {
+            line += &format!("\n{:1$}→ {2}", "", width + 8, safe(next));
+        }
+        line
+    };
+    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// Whether nothing is bad.
+    ready: bool,
+    findings: &'a [Finding],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_stands_below_what_is_wrong() {
+        let findings = [Finding::good("agent", "it runs"), Finding::bad("tokens", "none\u{1b}", "Plug yours in.")];
+        let expected = "good  agent   it runs\nBAD   tokens  none\\u{1b}\n              → Plug yours in.";
+        assert_eq!(describe(&findings), expected);
+    }
+}
