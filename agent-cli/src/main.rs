@@ -25,8 +25,8 @@ use agent::hardening;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    add, attach, audit, completions, config, doctor, generate, list, manual, publish, remove, ssh_config, status, tokens,
-    unlock, why,
+    add, attach, audit, completions, config, doctor, generate, list, manual, publish, remove, ssh_config, status,
+    tokens, unlock, why,
 };
 use problem::{Problem, USAGE};
 use terminal::Terminal;

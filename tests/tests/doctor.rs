@@ -62,17 +62,17 @@ impl Doctor {
     }
 
     /// It is ready, with nothing that is bad.
-    fn is_ready(self) {
+    fn finds_all_ready(self) {
         assert_eq!(self.examine(0).of("bad").len(), 0);
     }
 
     /// This check alone is bad; returned is what it saw, and what to do.
-    fn is_bad(self, check: &str) -> (String, String) {
+    fn finds_bad(self, check: &str) -> (String, String) {
         self.examine(1).only("bad", check)
     }
 
     /// It is ready, and yet this check, beside those of a good set-up, has something to say.
-    fn warns(self, check: &str) -> (String, String) {
+    fn finds_worth_a_look(self, check: &str) -> (String, String) {
         let mut examination = self.examine(0);
         // Nothing in a scenario keeps heads elsewhere.
         examination.0.retain(|finding| finding["check"] != "anchor");
@@ -199,7 +199,7 @@ fn no_agent_runs() {
     // As somebody does who follows the advice.
     let again = ready.env.agent().start();
     assert_eq!(again.socket(), socket);
-    doctor().is_ready();
+    doctor().finds_all_ready();
 }
 
 #[test]
@@ -207,20 +207,20 @@ fn the_agent_is_locked() {
     let ready = Ready::new();
     let person = ready.env.person_who_types("password");
     ready.agent.program("ssh-add").arg("-x").asking(&person).run().success();
-    let (_, next) = ready.doctor().is_bad("lock");
+    let (_, next) = ready.doctor().finds_bad("lock");
     assert_eq!(next, "Unlock it with `ssh-add -X`.");
     ready.agent.program("ssh-add").arg("-X").asking(&person).run().success();
-    ready.doctor().is_ready();
+    ready.doctor().finds_all_ready();
 }
 
 #[test]
 fn nobody_can_be_asked() {
     let ready = Ready::with(|_, agent| agent.without_prompter());
-    let (reason, next) = ready.doctor().is_bad("prompts");
+    let (reason, next) = ready.doctor().finds_bad("prompts");
     assert!(reason.starts_with("you could not be asked") && next.contains("agent-cli attach"), "{reason}\n{next}");
     let mut terminal = ready.agent.cli(["-S", "attach"]).interactive().start();
     terminal.stderr().wait_for("appear here");
-    ready.doctor().is_ready();
+    ready.doctor().finds_all_ready();
     terminal.kill();
 }
 
@@ -246,7 +246,7 @@ fn a_person_is_asked_something_harmless() {
 #[test]
 fn a_test_signature() {
     let ready = Ready::new();
-    let (reason, next) = ready.doctor().args(["--sign"]).warns("signature");
+    let (reason, next) = ready.doctor().args(["--sign"]).finds_worth_a_look("signature");
     assert!(reason.ends_with("hosts that demand verify-required refuse that"), "{reason}\n{next}");
 
     let verifying = ready.agent.gen_keys(&Recipe::ed25519().resident().verify_required());
@@ -257,7 +257,7 @@ fn a_test_signature() {
     assert!(good.len() == 1 && good[0]["reason"] == expected, "{:#?}", examination.0);
 
     ready.env.person().always_refuses();
-    let (reason, _) = ready.doctor().args(["--sign"]).is_bad("signature");
+    let (reason, _) = ready.doctor().args(["--sign"]).finds_bad("signature");
     assert!(reason.starts_with(&verifying.fingerprint()), "{reason}");
 }
 
@@ -269,12 +269,12 @@ fn settings_that_can_t_be_read() {
     fs::write(&file, format!("opake = \"deny\"\n{good}")).unwrap();
     ready.agent.signal(Signal::HUP);
     ready.agent.messages().wait_for("the settings stay as they were");
-    let (reason, next) = ready.doctor().is_bad("settings");
+    let (reason, next) = ready.doctor().finds_bad("settings");
     assert!(reason.contains("config.toml:1: ") && next.contains("SIGHUP"), "{reason}\n{next}");
     fs::write(&file, good).unwrap();
     ready.agent.signal(Signal::HUP);
     ready.agent.messages().wait_for("the settings were read again");
-    ready.doctor().is_ready();
+    ready.doctor().finds_all_ready();
 }
 
 #[test]
@@ -291,29 +291,29 @@ fn what_a_token_lacks() {
     let Ready { agent, token, env, .. } = Ready::new();
     let doctor = || Doctor(agent.cli(["doctor", "--json"]));
     token.waste_pin_tries(6);
-    let (reason, next) = doctor().is_bad("tries");
+    let (reason, next) = doctor().finds_bad("tries");
     assert!(
         reason.contains("mine has 2 of its PIN's tries left") && next.contains("right PIN once"),
         "{reason}\n{next}"
     );
     token.block_pin();
-    let (reason, next) = doctor().is_bad("tries");
+    let (reason, next) = doctor().finds_bad("tries");
     assert!(reason.contains("blocked for good") && next.contains("backup"), "{reason}\n{next}");
 
     let token = token.unplug();
-    let (reason, next) = doctor().is_bad("tokens");
+    let (reason, next) = doctor().finds_bad("tokens");
     assert_eq!((reason.as_str(), next.as_str()), ("no FIDO token is plugged in", "Plug yours in."));
     drop(token);
 
     let token = env.plug(TokenOptions::pin_only());
     agent.cli(["-S", "tokens", "name", "new"]).run().success();
-    let (reason, next) = doctor().is_bad("verification");
+    let (reason, next) = doctor().finds_bad("verification");
     assert!(reason.ends_with("has no PIN, so it can't verify you") && next.contains("set-pin"), "{reason}\n{next}");
     agent.cli(["-S", "tokens", "set-pin"]).input(format!("{PIN}\n{PIN}\n")).run().success();
-    doctor().is_ready();
+    doctor().finds_all_ready();
 
     token.demand_pin_change();
-    let (_, next) = doctor().is_bad("verification");
+    let (_, next) = doctor().finds_bad("verification");
     assert!(next.contains("change-pin"), "{next}");
 }
 
@@ -321,7 +321,7 @@ fn what_a_token_lacks() {
 fn a_token_without_a_name() {
     let ready = Ready::new();
     ready.agent.cli(["tokens", "forget", "mine"]).run().success();
-    let (reason, next) = ready.doctor().warns("tokens");
+    let (reason, next) = ready.doctor().finds_worth_a_look("tokens");
     assert!(reason.contains("has no name") && next.contains("agent-cli tokens name"), "{reason}\n{next}");
 }
 
@@ -330,10 +330,10 @@ fn an_agent_without_keys_of_tokens() {
     let ready = Ready::new();
     ready.agent.program("ssh-add").arg("-D").run().success();
     ready.agent.ssh_add(&ready.env.plain_key());
-    let (_, next) = ready.doctor().is_bad("keys");
+    let (_, next) = ready.doctor().finds_bad("keys");
     assert!(next.contains("agent-cli add FILE"), "{next}");
     ready.agent.cli(["add"]).arg(ready.key.path()).run().success();
-    ready.doctor().is_ready();
+    ready.doctor().finds_all_ready();
 }
 
 #[test]
@@ -345,11 +345,11 @@ fn certificates_end() {
         ready.agent.program("ssh-add").arg("-q").arg(ready.key.path()).run().success();
     };
     certified("-2d:-1d");
-    let (reason, next) = ready.doctor().is_bad("certificates");
+    let (reason, next) = ready.doctor().finds_bad("certificates");
     assert!(reason.ends_with("has expired") && next.contains("new one"), "{reason}\n{next}");
     ready.agent.program("ssh-add").arg("-D").run().success();
     certified("-1d:+1d");
-    let (reason, _) = ready.doctor().warns("certificates");
+    let (reason, _) = ready.doctor().finds_worth_a_look("certificates");
     assert!(reason.contains("expires at "), "{reason}");
 }
 
@@ -359,7 +359,7 @@ fn a_record_that_was_changed() {
     let log = ready.agent.audit().path().to_owned();
     let text = fs::read_to_string(&log).unwrap();
     fs::write(&log, text.replacen("ssh:", "ssh_", 1)).unwrap();
-    let (reason, next) = ready.doctor().is_bad("record");
+    let (reason, next) = ready.doctor().finds_bad("record");
     assert!(reason.starts_with("it is not whole") && next.contains("audit verify"), "{reason}\n{next}");
 }
 
@@ -369,22 +369,22 @@ fn a_clock_that_nobody_sets() {
     let timedatectl = ready.env.script("timedatectl", "#!/bin/sh\necho no\n");
     let path = format!("{}:/usr/bin:/bin", timedatectl.parent().unwrap().display());
     let doctor = || Doctor(ready.agent.cli(["doctor", "--json"]).env("PATH", &path));
-    let (reason, next) = doctor().warns("clock");
+    let (reason, next) = doctor().finds_worth_a_look("clock");
     assert!(reason.contains("does not synchronize") && next.contains("set-ntp"), "{reason}\n{next}");
     ready.env.script("timedatectl", "#!/bin/sh\necho yes\n");
-    doctor().is_ready();
+    doctor().finds_all_ready();
 }
 
 #[test]
 fn a_host_that_is_not_known() {
     let ready = Ready::new();
     ready.ssh_setting("Host other\n  ProxyJump device");
-    let (reason, next) = ready.doctor().args(["other"]).is_bad("known-hosts");
+    let (reason, next) = ready.doctor().args(["other"]).finds_bad("known-hosts");
     assert!(reason.starts_with("other is not known") && next.contains("compare its fingerprint"), "{reason}\n{next}");
-    ready.doctor().args(["device"]).is_ready();
+    ready.doctor().args(["device"]).finds_all_ready();
     // The host on the way is looked at as well.
     fs::write(ready.env.path("known_hosts"), format!("other {}\n", ready.device.key().to_openssh().unwrap())).unwrap();
-    let (reason, _) = ready.doctor().args(["other"]).is_bad("known-hosts");
+    let (reason, _) = ready.doctor().args(["other"]).finds_bad("known-hosts");
     assert!(reason.contains("device is not known"), "{reason}");
 }
 
@@ -409,9 +409,9 @@ fn an_ssh_config_that_defeats_it() {
     let ready = Ready::new();
     ready.ssh_setting("Host device\n  IdentitiesOnly yes");
     ready.ssh_setting(&format!("IdentityFile {}", ready.key.path().display()));
-    ready.doctor().args(["device"]).is_ready();
+    ready.doctor().args(["device"]).finds_all_ready();
     ready.ssh_setting("ControlMaster auto");
-    let (reason, _) = ready.doctor().warns("ssh-config");
+    let (reason, _) = ready.doctor().finds_worth_a_look("ssh-config");
     assert!(reason.contains("connections are shared"), "{reason}");
 }
 
