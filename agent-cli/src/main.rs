@@ -9,6 +9,8 @@ mod control;
 mod conversation;
 mod directory;
 mod key_file;
+mod known_keys;
+mod named_key;
 mod new_key;
 mod output;
 mod problem;
@@ -25,8 +27,8 @@ use agent::hardening;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    add, attach, audit, completions, config, doctor, generate, list, manual, publish, remove, ssh_config, status,
-    tokens, unlock, why,
+    add, attach, audit, completions, config, doctor, export, generate, list, manual, publish, remove, ssh_config,
+    status, tokens, unlock, why,
 };
 use problem::{Problem, USAGE};
 use terminal::Terminal;
@@ -56,6 +58,8 @@ enum Command {
     GenKeys(generate::Options),
     /// Registers a public key where hosts learn of it: in your account, by Microsoft Graph, or in a file
     Publish(publish::Options),
+    /// Prints public keys, with their backups, in the form that hosts take them in
+    Export(export::Options),
     /// Shows the tokens that are plugged in, and manages them
     Tokens(tokens::Options),
     /// Makes this terminal the place where prompts appear
@@ -112,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Remove(options) => remove::run(options),
         Command::GenKeys(options) => generate::run(options, &mut terminal()?),
         Command::Publish(options) => publish::run(options, &mut terminal()?),
+        Command::Export(options) => export::run(options),
         Command::Tokens(options) => tokens::run(options, terminal),
         Command::Attach(options) => attach::run(options, &mut terminal()?),
         Command::Audit(options) => audit::run(options),

@@ -78,6 +78,7 @@ mod tests {
             flags: 0x25,
             token,
             token_name: None,
+            backup_of: None,
         }
     }
 

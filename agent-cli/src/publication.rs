@@ -81,7 +81,7 @@ fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// What the private file of this key says. None where it is not there, under a passphrase, or another key's.
-fn demands_verification(private: &Path, key: &PublicKey) -> Option<bool> {
+pub(crate) fn demands_verification(private: &Path, key: &PublicKey) -> Option<bool> {
     let private = PrivateKey::from_openssh(zeroize::Zeroizing::new(read_bounded(private).ok()?).as_slice()).ok()?;
     if private.public_key().to_bytes().ok()? != key.blob {
         return None;

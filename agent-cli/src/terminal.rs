@@ -88,7 +88,18 @@ impl Terminal {
 
     /// Asks for a secret that the agent has no part in. None when there is no answer.
     pub(crate) fn ask_secret(&mut self, text: &str) -> Result<Option<SecretString>, Problem> {
-        let mut question = self.ask(QuestionKind::Secret, text)?;
+        self.ask_person(QuestionKind::Secret, text)
+    }
+
+    /// Asks for a line that the agent has no part in. None when there is none, or an empty one.
+    pub(crate) fn ask_line(&mut self, text: &str) -> Result<Option<String>, Problem> {
+        let line = self.ask_person(QuestionKind::Line, text)?;
+        let line = line.map(|line| line.expose_secret().trim().to_owned());
+        Ok(line.filter(|line| !line.is_empty()))
+    }
+
+    fn ask_person(&mut self, kind: QuestionKind, text: &str) -> Result<Option<SecretString>, Problem> {
+        let mut question = self.ask(kind, text)?;
         loop {
             question.wait(None)?;
             match question.read()? {
@@ -101,15 +112,8 @@ impl Terminal {
 
     /// Asks for a yes that the agent has no part in.
     pub(crate) fn confirm(&mut self, text: &str) -> Result<bool, Problem> {
-        let mut question = self.ask(QuestionKind::Confirm, &format!("{text} [y/N] "))?;
-        loop {
-            question.wait(None)?;
-            match question.read()? {
-                Typed::Unfinished => {}
-                Typed::Line(line) => return Ok(is_yes(line.expose_secret())),
-                Typed::End => return Ok(false),
-            }
-        }
+        let line = self.ask_person(QuestionKind::Confirm, &format!("{text} [y/N] "))?;
+        Ok(line.is_some_and(|line| is_yes(line.expose_secret())))
     }
 
     /// Puts up a question; it is taken down when it is dropped.

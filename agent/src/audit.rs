@@ -16,6 +16,7 @@ pub mod refusals;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod uses;
 pub mod verify;
 
 use async_trait::async_trait;

@@ -3,6 +3,7 @@
 //! that ends its request.
 
 pub mod handler;
+pub mod keys;
 mod lines;
 pub mod token;
 
@@ -59,6 +60,8 @@ pub enum Request {
     NameToken {
         /// The name.
         name: String,
+        /// A key that it has to hold, by its fingerprint: that it does is found out first, and remembered.
+        holding: Option<String>,
     },
     /// Forgets a token's name. Ends with [`Event::TokenForgotten`].
     ForgetToken {
@@ -69,6 +72,18 @@ pub enum Request {
     Token(token::Request),
     /// Asks the person something that has no consequence, where they would be asked for a login. Ends with [`Event::Asked`].
     AskPerson,
+    /// What is known of keys. Ends with [`Event::Keys`].
+    Keys {
+        /// Their fingerprints, at most [`keys::MOST`].
+        fingerprints: Vec<String>,
+    },
+    /// A new key takes the place of an old one among the backups. Ends with [`Event::Succeeded`].
+    Succeed {
+        /// The old one's fingerprint.
+        old: String,
+        /// The new one's.
+        new: String,
+    },
     /// Its person is back: lifts the lock that came with their leaving, and no other. Ends with [`Event::Unlocked`].
     Unlock,
 }
@@ -90,6 +105,8 @@ impl Request {
             Self::ForgetToken { .. } => "forget a token",
             Self::Token(request) => request.name(),
             Self::AskPerson => "ask the person a question",
+            Self::Keys { .. } => "show what is known of keys",
+            Self::Succeed { .. } => "put a key in another's place",
             Self::Unlock => "unlock the agent",
         }
     }
@@ -110,6 +127,8 @@ pub struct Generate {
     pub user_name: String,
     /// Whether a resident credential with the same application and user may be left beside the new one.
     pub replace: bool,
+    /// The fingerprint of a key that must not be on the same token: the new one is its backup.
+    pub backup_of: Option<String>,
 }
 
 /// What the agent says.
@@ -208,6 +227,13 @@ pub enum Event {
     },
     /// To [`Request::Token`].
     Token(token::Answer),
+    /// To [`Request::Keys`].
+    Keys {
+        /// What is known of each, in the order in which they were asked for.
+        keys: Vec<keys::Known>,
+    },
+    /// To [`Request::Succeed`].
+    Succeeded,
 }
 
 /// What a question wants.
@@ -334,4 +360,6 @@ pub struct Generated {
     pub token: Device,
     /// What the person calls that, if it has a name.
     pub token_name: Option<String>,
+    /// The fingerprint of the key whose backup it is, where that is remembered.
+    pub backup_of: Option<String>,
 }

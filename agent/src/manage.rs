@@ -1,6 +1,7 @@
 //! Management of keys and tokens: what `agent-cli` asks for over the control socket.
 
 mod at_hand;
+mod backup;
 mod credential;
 mod credentials;
 mod fingerprints;

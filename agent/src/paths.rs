@@ -18,6 +18,9 @@ pub(crate) const COMMAND: &str = "command";
 /// The name of a socket in an agent's own folder.
 const SOCKET: &str = "agent.sock";
 
+/// The name of an audit log.
+const AUDIT_LOG: &str = "audit.jsonl";
+
 /// The name of a configuration file.
 const CONFIG: &str = "config.toml";
 
@@ -95,7 +98,14 @@ impl Paths {
     /// The audit log.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
-        self.instance_state.join("audit.jsonl")
+        self.instance_state.join(AUDIT_LOG)
+    }
+
+    /// The audit logs of all agents of this user.
+    #[must_use]
+    pub fn audit_logs(&self) -> Vec<PathBuf> {
+        let instances = std::fs::read_dir(&self.state).into_iter().flatten().flatten();
+        instances.map(|instance| instance.path().join(AUDIT_LOG)).filter(|log| log.exists()).collect()
     }
 
     /// Where a background agent writes its messages.

@@ -39,11 +39,13 @@ fn list_prints_what_ssh_add_prints() {
     let expected = json!([
         {
             "fingerprint": key.fingerprint(), "type": "ED25519-SK", "bits": 256, "comment": "by ssh-keygen",
-            "application": "ssh:", "public_key": public_key(&key),
+            "application": "ssh:", "public_key": public_key(&key), "token": null, "backup_of": null, "backups": [],
+            "last_used": null,
         },
         {
             "fingerprint": other.fingerprint(), "type": "ECDSA-SK", "bits": 256, "comment": "naïve  (2nd key)",
-            "application": "ssh:", "public_key": public_key(&other),
+            "application": "ssh:", "public_key": public_key(&other), "token": null, "backup_of": null, "backups": [],
+            "last_used": null,
         },
     ]);
     assert_eq!(keys["keys"], expected);

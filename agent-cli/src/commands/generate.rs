@@ -1,5 +1,7 @@
 //! `agent-cli gen-keys`.
 
+mod backup;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +11,7 @@ use agent::token::protocol::Algorithm;
 use clap::ValueEnum;
 use secrecy::{ExposeSecret, SecretString};
 
+use self::backup::Original;
 use super::add::{DEFAULT_NAMES, add_file};
 use crate::control::{Control, find, unexpected};
 use crate::conversation::Conversation;
@@ -46,6 +49,10 @@ pub(crate) struct Options {
     /// Make a resident key even where the token keeps one for the same application and user
     #[arg(long, conflicts_with = "no_resident")]
     replace: bool,
+    /// Make the key on another token than the one that holds KEY (a fingerprint, file or comment), in whose place it can be
+    /// used when that token is lost; by default its file and comment say so
+    #[arg(long, value_name = "KEY")]
+    backup_of: Option<String>,
     /// Write the file without a passphrase, and do not ask for one
     #[arg(long)]
     no_passphrase: bool,
@@ -64,10 +71,16 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     let home = find(None)?.home;
     let (algorithm, [ed25519, ecdsa]) = (options.key_type, DEFAULT_NAMES);
     let default_name = if algorithm == KeyType::Ed25519Sk { ed25519 } else { ecdsa };
-    let file = options.file.clone().unwrap_or_else(|| home.join(".ssh").join(default_name));
+    let original = options.backup_of.as_deref().map(Original::find).transpose()?;
+    let ending = original.as_ref().map_or("", |_| backup::ENDING);
+    let file = options.file.clone().unwrap_or_else(|| home.join(".ssh").join(format!("{default_name}{ending}")));
     let place = Place::check(&file, &home)?;
-    let wanted = options.wanted()?;
-    let comment = options.comment.clone().map_or_else(default_comment, Ok)?;
+    let wanted = Generate { backup_of: original.as_ref().map(|key| key.fingerprint.clone()), ..options.wanted()? };
+    let comment = options.comment.clone().or_else(|| original.as_ref().and_then(Original::backup_comment));
+    let comment = comment.map_or_else(default_comment, Ok)?;
+    if let Some(original) = &original {
+        original.offer_name(terminal)?;
+    }
     let control = Control::connect()?;
     let passphrase = if options.no_passphrase { None } else { new_passphrase(terminal)? };
 
@@ -82,7 +95,9 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     print(&format!("Your identification has been saved in {}", safe(&place.private.display().to_string())))?;
     print(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
     print(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(&comment)))?;
-    if made.token_name.is_none() {
+    if let Some(original) = &original {
+        backup::describe(&made, original).iter().try_for_each(|line| print(line))?;
+    } else if made.token_name.is_none() {
         eprintln!("With `agent-cli tokens name NAME` the agent knows this token from others, and asks only it.");
     }
     let file = place.private.display();
@@ -104,6 +119,7 @@ impl Options {
             verify_required: !self.no_verify_required,
             user_name: self.user.clone().map_or_else(user, Ok)?,
             replace: self.replace,
+            backup_of: None,
         })
     }
 }

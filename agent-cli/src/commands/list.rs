@@ -1,10 +1,13 @@
 //! `agent-cli list`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use agent::control::keys::Known;
 use serde::Serialize;
 
 use crate::agent_socket::{AgentSocket, Held};
+use crate::known_keys::{good_for, known_to_the_agent_listed, last_uses};
 use crate::output::{print, print_json};
 use crate::problem::Problem;
 use crate::safe::safe;
@@ -20,12 +23,30 @@ pub(crate) struct Options {
 /// Prints the keys. Without any it fails, as `ssh-add -l` does, in either form.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     let held = AgentSocket::connect()?.list()?;
+    let on_tokens = held.iter().filter(|held| held.key.application.is_some());
+    let fingerprints: Vec<_> = on_tokens.map(|held| held.key.fingerprint.as_str()).collect();
+    // The keys themselves are worth showing, whatever else can't be.
+    let known = known_to_the_agent_listed(&fingerprints).unwrap_or_else(|problem| {
+        problem.show();
+        BTreeMap::new()
+    });
+    let is_one_of_several = |known: &Known| known.backup_of.is_some() || !known.backups.is_empty();
+    // It takes a look at the whole record.
+    let wants_uses = !known.is_empty() && (options.json || known.values().any(is_one_of_several));
+    let uses = if wants_uses { last_uses()? } else { BTreeMap::new() };
+    let about = |held: &Held| (known.get(&held.key.fingerprint), uses.get(&held.key.fingerprint).copied());
     if options.json {
-        print_json(&Listing { keys: held.iter().map(Entry::of).collect() })?;
+        print_json(&Listing { keys: held.iter().map(|held| Entry::of(held, about(held))).collect() })?;
     } else if held.is_empty() {
         print("The agent has no identities.")?;
     } else {
-        held.iter().try_for_each(|held| print(&safe(&held.key.describe(&held.comment))))?;
+        for held in &held {
+            print(&safe(&held.key.describe(&held.comment)))?;
+            let (known, last_use) = about(held);
+            known
+                .and_then(|known| good_for(known, last_use))
+                .map_or(Ok(()), |line| print(&format!("    {}", safe(&line))))?;
+        }
     }
     Ok(if held.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -46,10 +67,18 @@ struct Entry<'a> {
     application: Option<&'a str>,
     /// As in a `.pub` file, without the comment.
     public_key: String,
+    /// The name of the token that it is on; null where none with a name is known to hold it.
+    token: Option<&'a str>,
+    /// The fingerprint of the key of which it is a backup.
+    backup_of: Option<&'a str>,
+    /// Those of its backups.
+    backups: &'a [String],
+    /// When it signed last, by the record; null where it never did, and for a key that is on no token.
+    last_used: Option<jiff::Timestamp>,
 }
 
 impl<'a> Entry<'a> {
-    fn of(held: &'a Held) -> Self {
+    fn of(held: &'a Held, (known, last_used): (Option<&'a Known>, Option<jiff::Timestamp>)) -> Self {
         Self {
             fingerprint: &held.key.fingerprint,
             type_name: &held.key.type_name,
@@ -57,6 +86,10 @@ impl<'a> Entry<'a> {
             comment: &held.comment,
             application: held.key.application.as_deref(),
             public_key: held.key.line(),
+            token: known.and_then(|known| known.token.as_deref()),
+            backup_of: known.and_then(|known| known.backup_of.as_deref()),
+            backups: known.map_or(&[], |known| &known.backups),
+            last_used,
         }
     }
 }
@@ -78,7 +111,11 @@ mod tests {
             "comment": "me@here",
             "application": "ssh:",
             "public_key": line,
+            "token": null,
+            "backup_of": null,
+            "backups": [],
+            "last_used": null,
         });
-        assert_eq!(serde_json::to_value(Entry::of(&held)).unwrap(), expected);
+        assert_eq!(serde_json::to_value(Entry::of(&held, (None, None))).unwrap(), expected);
     }
 }

@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ssh_key::PrivateKey;
-use zeroize::Zeroizing;
-
 use crate::agent_socket::AgentSocket;
+use crate::named_key::in_file;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 use crate::safe::safe;
@@ -64,50 +62,4 @@ fn held(agent: &mut AgentSocket, fingerprint: &str) -> Result<(PublicKey, String
         Problem::failed(format!("the agent holds no key with the fingerprint {fingerprint}"))
             .next("See `agent-cli list`.")
     })
-}
-
-/// The public key of a key file, which stands in clear in the private one too, its comment does not always.
-fn in_file(file: &Path) -> Result<(PublicKey, String), Problem> {
-    let text = match std::fs::read(file) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) => return beside(file).ok_or_else(|| Problem::failed(format!("{}: {error}", file.display()))),
-    };
-    let public = || std::str::from_utf8(&text).ok().and_then(PublicKey::read_line);
-    let private = || {
-        let key = PrivateKey::from_openssh(&text).ok()?;
-        let (key_read, comment) = PublicKey::read_line(&key.public_key().to_openssh().ok()?)?;
-        Some((key_read, comment))
-    };
-    beside(file).or_else(public).or_else(private).ok_or_else(|| {
-        Problem::failed(format!("{} is no key file", file.display()))
-            .next("Name the file of the key, or its fingerprint from `agent-cli list`.")
-    })
-}
-
-fn beside(file: &Path) -> Option<(PublicKey, String)> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".pub");
-    PublicKey::read_line(&std::fs::read_to_string(Path::new(&name)).ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOouqtQZ4Ul3fkCrMS5h5g+t0sG+ESSAYjvHuPwcSyfV on paper\n";
-
-    #[test]
-    fn a_key_is_known_by_either_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (private, public) = (folder.path().join("id"), folder.path().join("id.pub"));
-        assert!(in_file(&private).is_err());
-        std::fs::write(&public, PUBLIC).unwrap();
-        let expected = PublicKey::read_line(PUBLIC).unwrap();
-        assert_eq!(expected.1, "on paper");
-        assert_eq!(in_file(&public).unwrap(), expected);
-        assert_eq!(in_file(&private).unwrap(), expected);
-        std::fs::remove_file(&public).unwrap();
-        std::fs::write(&private, "no key").unwrap();
-        assert!(in_file(&private).is_err());
-    }
 }

@@ -3,7 +3,7 @@
 mod credentials;
 mod fingerprints;
 mod list;
-mod name;
+pub(super) mod name;
 mod pin;
 
 use std::process::ExitCode;

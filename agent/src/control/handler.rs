@@ -158,7 +158,14 @@ impl Connection {
             Request::Unlock => self.unlock().await,
             Request::Token(request) => Ok(Event::Token(management.token(request).await?)),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
-            Request::NameToken { name } => Ok(Event::TokenNamed(management.name_token(name).await?)),
+            Request::NameToken { name, holding } => {
+                Ok(Event::TokenNamed(management.name_token(name, holding.as_deref()).await?))
+            }
+            Request::Keys { fingerprints } => Ok(Event::Keys { keys: management.known_keys(fingerprints).await? }),
+            Request::Succeed { old, new } => {
+                management.succeed(old, new).await?;
+                Ok(Event::Succeeded)
+            }
             Request::ForgetToken { name } => {
                 management.forget_token(name).await?;
                 Ok(Event::TokenForgotten)

@@ -16,7 +16,7 @@ use crate::token::{Exchange, TokenError};
 
 impl Management<'_> {
     /// Gives a token a name, and a marker by which it is recognised; one that has a marker already keeps it.
-    pub(crate) async fn name_token(&self, name: String) -> Result<NamedToken, Denial> {
+    pub(crate) async fn name_token(&self, name: String, holding: Option<&str>) -> Result<NamedToken, Denial> {
         self.unlocked()?;
         check_name(&name)?;
         let patience = self.patience();
@@ -27,34 +27,54 @@ impl Management<'_> {
         let exchange = exchange.as_mut();
         let question = format!("Touch the token to be called {}.", visible(&name));
         let device = self.one_token(exchange, &patience, &question).await?;
-        let recognised = patience.wait(recognise(exchange, &device, &known)).await?;
+        let state = patience.wait(state(exchange, &device)).await??;
+        if let Some(key) = holding {
+            self.has_to_hold(exchange, &device, &state, key, &patience).await?;
+        }
+        self.mark(exchange, &device, &state, name.clone(), &known, &patience).await?;
+        if let Some(key) = holding {
+            self.agent.remember_keys(&name, vec![key.to_owned()]).await;
+        }
+        Ok(NamedToken { name, device })
+    }
+
+    /// Gives this token a name, and a marker where it has none.
+    pub(super) async fn mark(
+        &self,
+        exchange: &mut dyn Exchange,
+        device: &Device,
+        state: &State,
+        name: String,
+        known: &[KnownToken],
+        patience: &Patience<'_>,
+    ) -> Result<(), Denial> {
+        check_name(&name)?;
+        let recognised = patience.wait(recognise(exchange, device, known)).await?;
         if known.iter().any(|other| other.name == name && recognised != Some(other)) {
             let reason = format!("another token is called {} already", visible(&name));
             return Err(Denial::new(Code::TokenName, reason));
         }
         let token = match recognised {
-            Some(token) => KnownToken { name: name.clone(), ..token.clone() },
+            Some(token) => KnownToken { name, ..token.clone() },
             None => {
-                let state = patience.wait(state(exchange, &device)).await??;
-                let marker = self.make_marker(exchange, &device, &state, &name, &patience).await?;
+                let marker = self.make_marker(exchange, device, state, &name, patience).await?;
                 KnownToken {
-                    name: name.clone(),
+                    name,
                     marker,
                     keys: Vec::new(),
                     product: device.product.clone(),
                     serial: device.serial.clone(),
-                    aaguid: state.aaguid,
+                    aaguid: state.aaguid.clone(),
                 }
             }
         };
-        match patience.wait(probe_marker(exchange, &device, &token)).await? {
+        match patience.wait(probe_marker(exchange, device, &token)).await? {
             Ok(Answer::Proven) => {}
             Ok(Answer::No | Answer::NotSaid) => return Err(Denial::plain(Code::TokenNotRecognisable)),
             Err(failure) => return Err(Denial::from(&failure)),
         }
-        record(self.agent, Act::NameToken { name: name.clone(), token: audit_token(&device) }).await?;
-        self.agent.change_known_tokens(move |known| known.name(token)).await?;
-        Ok(NamedToken { name, device })
+        record(self.agent, Act::NameToken { name: token.name.clone(), token: audit_token(device) }).await?;
+        self.agent.change_known_tokens(move |known| known.name(token)).await
     }
 
     /// Forgets a name, its marker and what the token held. The token itself keeps nothing of a marker.

@@ -1,6 +1,8 @@
 //! The tokens that the person has given names, each with a marker by which it is told from its twins: a credential that is
 //! good for nothing else. Product and serial number are what a device says of itself, and prove nothing.
 
+mod backups;
+
 use std::io;
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use super::protocol::Bytes;
 use crate::denial::{Code, Denial};
 use crate::identity::{Credential, KeyHandle, SkFlags};
 use crate::state_file::StateFile;
+pub use backups::{Backup, family, original_of};
 
 /// The relying party id of markers. It does not begin with "ssh:", so no marker is ever a key that logs in.
 pub const MARKER_APPLICATION: &str = "fido-ssh-agent:marker";
@@ -85,6 +88,9 @@ pub struct KnownTokens {
 struct List {
     version: u32,
     tokens: Vec<KnownToken>,
+    /// Absent where there are none, as in the lists of agents that know of none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    backups: Vec<Backup>,
 }
 
 impl KnownTokens {
@@ -99,7 +105,7 @@ impl KnownTokens {
     /// # Errors
     /// When the list is there and can't be read. It is left as it is: whoever damaged it may want to mend it.
     pub fn list(&self) -> Result<Vec<KnownToken>, Denial> {
-        self.read().map_err(|error| self.denial(&error))
+        Ok(self.whole()?.tokens)
     }
 
     /// Adds a token, or gives the one with this marker its new name.
@@ -108,7 +114,7 @@ impl KnownTokens {
     /// When the name is no name, or another token's; when the list can't be read or written.
     pub fn name(&self, token: KnownToken) -> Result<(), Denial> {
         check_name(&token.name)?;
-        self.change(|tokens| {
+        self.change(|List { tokens, .. }| {
             if tokens.iter().any(|other| other.name == token.name && other.marker != token.marker) {
                 let reason = format!("another token is called {} already", crate::prompt::visible(&token.name));
                 return Err(Denial::new(Code::TokenName, reason));
@@ -126,7 +132,7 @@ impl KnownTokens {
     /// # Errors
     /// When there is none of that name; when the list can't be read or written.
     pub fn forget(&self, name: &str) -> Result<(), Denial> {
-        self.change(|tokens| {
+        self.change(|List { tokens, .. }| {
             let before = tokens.len();
             tokens.retain(|token| token.name != name);
             if tokens.len() == before {
@@ -142,7 +148,7 @@ impl KnownTokens {
     /// # Errors
     /// When the list can't be read or written.
     pub fn remember(&self, name: &str, keys: &[String]) -> Result<(), Denial> {
-        self.change(|tokens| {
+        self.change(|List { tokens, .. }| {
             let mut changed = false;
             for token in tokens.iter_mut() {
                 let before = token.keys.len();
@@ -160,10 +166,14 @@ impl KnownTokens {
         })
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<KnownToken>) -> Result<bool, Denial>) -> Result<(), Denial> {
+    fn whole(&self) -> Result<List, Denial> {
+        self.read().map_err(|error| self.denial(&error))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut List) -> Result<bool, Denial>) -> Result<(), Denial> {
         let work = || {
-            let mut tokens = self.read()?;
-            Ok(change(&mut tokens)?.then_some(List { version: 1, tokens }))
+            let mut list = self.read()?;
+            Ok(change(&mut list)?.then_some(list))
         };
         self.file.change(work).map_err(|trouble| match trouble {
             Trouble::File(error) => self.denial(&error),
@@ -171,11 +181,12 @@ impl KnownTokens {
         })
     }
 
-    fn read(&self) -> io::Result<Vec<KnownToken>> {
-        let tokens = self.file.read()?.map_or(Vec::new(), |list: List| list.tokens);
-        match tokens.iter().find(|token| token.marker.key().is_none() || check_name(&token.name).is_err()) {
+    fn read(&self) -> io::Result<List> {
+        let none = List { version: 1, tokens: Vec::new(), backups: Vec::new() };
+        let list = self.file.read()?.unwrap_or(none);
+        match list.tokens.iter().find(|token| token.marker.key().is_none() || check_name(&token.name).is_err()) {
             Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "a token in it has no name or no marker")),
-            None => Ok(tokens),
+            None => Ok(list),
         }
     }
 

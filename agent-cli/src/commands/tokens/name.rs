@@ -20,12 +20,17 @@ pub(crate) struct Options {
 
 /// Gives a token a name.
 pub(crate) fn name(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
-    let request = Request::NameToken { name: options.name.clone() };
+    name_holding(&options.name, None, terminal)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gives a token a name, that of the key `holding` if one is given.
+pub(crate) fn name_holding(name: &str, holding: Option<&str>, terminal: &mut Terminal) -> Result<(), Problem> {
+    let request = Request::NameToken { name: name.to_owned(), holding: holding.map(str::to_owned) };
     match Conversation::begin(Control::connect()?, terminal, &request)?.result()? {
         Event::TokenNamed(token) => {
             let product = if token.device.product.is_empty() { "FIDO token" } else { &token.device.product };
-            print(&format!("{} at {} is called {} now.", safe(product), safe(&token.device.path), safe(&token.name)))?;
-            Ok(ExitCode::SUCCESS)
+            print(&format!("{} at {} is called {} now.", safe(product), safe(&token.device.path), safe(&token.name)))
         }
         other => Err(unexpected(&other)),
     }
