@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 DESTDIR ?=
+# Where the programs to install are.
+BUILT ?= target/release
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
 COMPLETIONS := bash-completion/completions/agent-cli zsh/vendor-completions/_agent-cli fish/vendor_completions.d/agent-cli.fish
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
@@ -12,15 +14,18 @@ DEMO_PACKAGES := $(BUILD_PACKAGES) openssh-client openssh-server
 TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-cryptography python3-jsonschema python3-paramiko qemu-system-x86 \
 	busybox-static kmod fido2-tools openssh-tests sudo gdb strace tmux pinentry-curses pinentry-tty dbus-daemon systemd \
 	openssl rsyslog rsyslog-relp
+PACKAGE_TEST_PACKAGES := $(TEST_PACKAGES) debootstrap
 RUST_MINIMUM := 1.89
 
-.PHONY: help demo test lint native openssh-suite vm bench soak build install deb rust build-packages demo-packages test-packages
+.PHONY: help demo test lint native openssh-suite vm bench soak build install install-files deb package-test rust build-packages \
+	demo-packages test-packages package-test-packages
 
 help:
 	@echo 'make demo      log in through a jump host with a software token, step by step (TOKEN=real: with yours)'
 	@echo 'make test      all tests, those in the virtual machine included'
 	@echo 'make install   build and install below PREFIX ($(PREFIX)); DESTDIR is respected'
 	@echo 'make deb       a Debian package, in target/'
+	@echo 'make package-test   install that in a fresh Debian with systemd, use it, and remove it'
 	@echo 'make bench     compare with ssh-agent'
 
 demo: rust demo-packages
@@ -59,7 +64,7 @@ bench: rust test-packages
 # The long versions of what `make test` runs in short.
 soak: export SOAK = 1
 soak: export PROPTEST_CASES = 10000
-soak: native
+soak: native package-test
 	tests/vm/prepare
 	tests/vm/run-tests --all
 	AGREEMENT_SECONDS=600 AGREEMENT_SEED=$$(date +%s) cargo test -p tests --test agreement -- --nocapture
@@ -67,16 +72,23 @@ soak: native
 build: rust build-packages
 	cargo build --release -p agent -p agent-cli
 
+# With sudo where the place is not ours, but never to build.
 install: build
-	install -D -m 755 target/release/agent $(DESTDIR)$(PREFIX)/bin/fido-ssh-agent
-	install -D -m 755 target/release/sk-helper $(DESTDIR)$(PREFIX)/libexec/fido-ssh-agent/sk-helper
-	install -D -m 755 target/release/agent-cli $(DESTDIR)$(PREFIX)/bin/agent-cli
-	rm -rf target/manual && target/release/agent-cli manual target/manual
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/manual/*.1
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/manual/*.5
+	@mkdir -p $(DESTDIR)$(PREFIX) 2>/dev/null; [ -w $(DESTDIR)$(PREFIX) ] || sudo=sudo; \
+	$$sudo $(MAKE) --no-print-directory install-files PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) SYSCONFDIR=$(SYSCONFDIR) BUILT=$(BUILT)
+	@$(if $(DESTDIR),,echo 'Plug your token in anew. Then, each user: systemctl --user enable --now fido-ssh-agent.socket')
+
+# Of programs that are there. `make test` has it install those it tests.
+install-files:
+	install -D -m 755 $(BUILT)/agent $(DESTDIR)$(PREFIX)/bin/fido-ssh-agent
+	install -D -m 755 $(BUILT)/sk-helper $(DESTDIR)$(PREFIX)/libexec/fido-ssh-agent/sk-helper
+	install -D -m 755 $(BUILT)/agent-cli $(DESTDIR)$(PREFIX)/bin/agent-cli
+	manual=$$(mktemp -d) && $(BUILT)/agent-cli manual $$manual && \
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $$manual/*.1 && \
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 $$manual/*.5 && rm -r $$manual
 	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
 	for file in $(COMPLETIONS); do \
-	  target/release/agent-cli completions "$${file%%[-/]*}" >$(DESTDIR)$(PREFIX)/share/$$file || exit; \
+	  $(BUILT)/agent-cli completions "$${file%%[-/]*}" >$(DESTDIR)$(PREFIX)/share/$$file || exit; \
 	done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user packaging/systemd/fido-ssh-agent.socket
 	sed 's|@BINDIR@|$(PREFIX)/bin|' packaging/systemd/fido-ssh-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/user/fido-ssh-agent.service
@@ -86,9 +98,14 @@ install: build
 # What is installed is what is in the package: agent/Cargo.toml names no file of its own.
 deb: rust build-packages
 	command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
+	rm -f target/fido-ssh-agent_*.deb
 	rm -rf target/package && $(MAKE) install PREFIX=/usr DESTDIR=$(CURDIR)/target/package
 	cargo deb -p agent --no-build --output target/
 	@ls target/*.deb
+
+package-test: package-test-packages deb
+	cargo build --release -p soft-token
+	tests/vm/package
 
 rust:
 	@command -v cargo >/dev/null || { echo 'Rust is not installed. Get it from https://rustup.rs (at least $(RUST_MINIMUM)), then repeat.' >&2; exit 1; }
@@ -104,6 +121,9 @@ demo-packages:
 
 test-packages:
 	@$(call packages,$(TEST_PACKAGES))
+
+package-test-packages:
+	@$(call packages,$(PACKAGE_TEST_PACKAGES))
 
 # Installs what is missing, and asks for nothing when nothing is.
 define packages

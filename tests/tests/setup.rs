@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on ends")]
 
 use std::fs;
+use std::path::Path;
 
 use tests::{Env, built};
 
@@ -37,6 +38,49 @@ fn the_units_are_ones_that_systemd_can_read() {
     let refused = env.agent().program(["--install-user-units"]).run().code(1);
     assert!(refused.stderr.contains("stays as it is"), "{}", refused.stderr);
     assert_eq!(fs::read_to_string(&units[0]).unwrap(), "[Socket]\n");
+}
+
+/// With the programs of this build: `make install` builds others first, and asks for sudo where it has to.
+#[test]
+fn make_installs_all_of_it_below_its_prefix() {
+    let env = Env::new();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for (prefix, settings) in [("/usr/local", ""), ("/opt/agents", "/opt/agents")] {
+        let destination = env.path(&format!("destination{}", prefix.len()));
+        let mut make =
+            env.program("make").arg("-C").arg(workspace).args(["install-files", &format!("PREFIX={prefix}")]);
+        for (name, value) in [("DESTDIR", destination.as_path()), ("BUILT", built("agent").parent().unwrap())] {
+            make = make.arg(format!("{name}={}", value.display()));
+        }
+        make.run().success();
+        let below = |path: &str| destination.join(path.trim_start_matches('/'));
+        let installed = |path: &str| below(&format!("{prefix}/{path}"));
+
+        let mut found = fs::read_dir(&destination).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        found.sort();
+        let expected: &[&str] = if settings.is_empty() { &["etc", "usr"] } else { &["opt"] };
+        assert_eq!(found, expected);
+        for file in [
+            "lib/udev/rules.d/70-fido-ssh-agent.rules",
+            "share/man/man1/fido-ssh-agent.1",
+            "share/man/man1/agent-cli.1",
+            "share/man/man5/fido-ssh-agent-config.5",
+            "share/zsh/vendor-completions/_agent-cli",
+            "share/fish/vendor_completions.d/agent-cli.fish",
+            "libexec/fido-ssh-agent/sk-helper",
+        ] {
+            assert_ne!(fs::metadata(installed(file)).expect(file).len(), 0, "{file}");
+        }
+        assert!(below(&format!("{settings}/etc/profile.d/fido-ssh-agent.sh")).exists());
+        env.program(installed("bin/fido-ssh-agent")).arg("-V").run().success();
+        let service = fs::read_to_string(installed("lib/systemd/user/fido-ssh-agent.service")).unwrap();
+        assert!(service.contains(&format!("\nExecStart={prefix}/bin/fido-ssh-agent -D\n")), "{service}");
+        let complete = r#". "$1" && COMP_WORDS=(agent-cli gen-k) COMP_CWORD=1
+            $(complete -p agent-cli | sed 's/.*-F \([^ ]*\).*/\1/') agent-cli gen-k agent-cli && echo "${COMPREPLY[@]}""#;
+        let completions = installed("share/bash-completion/completions/agent-cli");
+        let words = env.program("bash").args(["-c", complete, "bash"]).arg(completions).run().success();
+        assert_eq!(words.stdout, "gen-keys\n");
+    }
 }
 
 /// As ssh itself reads them, for a jump host and for another.
