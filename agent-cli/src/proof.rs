@@ -1,10 +1,7 @@
 //! Whether a key does what it is for: it signs something new, through the agent, for its person.
 
 use std::net::Shutdown;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 
-use agent::control::{Event, Request};
 use agent::verify::verifies;
 use ssh_encoding::{Decode, Encode};
 use ssh_key::public::KeyData;
@@ -12,8 +9,7 @@ use ssh_key::rand_core::{OsRng, RngCore};
 use ssh_key::sha2::{Digest, Sha512};
 
 use crate::agent_socket::AgentSocket;
-use crate::control::{Control, unexpected};
-use crate::conversation::Conversation;
+use crate::attended::while_asked_here;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 use crate::terminal::Terminal;
@@ -40,7 +36,11 @@ pub(crate) fn prove(
     terminal: &mut Terminal,
 ) -> Result<Proof, Problem> {
     let data = fresh_message().map_err(|error| Problem::failed(error.to_string()))?;
-    let Some(signature) = sign(agent, key, &data, terminal)? else {
+    let connection =
+        agent.handle().map_err(|error| Problem::failed(format!("the test signature can't be asked for: {error}")))?;
+    // The agent cancels what it has begun.
+    let hang_up = || drop(connection.shutdown(Shutdown::Both));
+    let Some(signature) = while_asked_here(terminal, || agent.sign(key, &data), hang_up)? else {
         return Err(Problem::failed("the agent refused the test signature").next("`agent-cli why` tells the reason."));
     };
     let proof = judge(key, &data, &signature)
@@ -50,61 +50,6 @@ pub(crate) fn prove(
         false => Err(Problem::failed("the token signed without having verified its user, which this key demands")
             .next("Make another key: hosts that want fingerprint or PIN would not take this one.")),
     }
-}
-
-/// Has the data signed. Where somebody sits at this terminal, the agent asks them here; else wherever it asks.
-fn sign(
-    agent: &mut AgentSocket,
-    key: &PublicKey,
-    data: &[u8],
-    terminal: &mut Terminal,
-) -> Result<Option<Vec<u8>>, Problem> {
-    let control = if terminal.is_attended() { Control::of_the_same_agent() } else { None };
-    let Some(control) = control else {
-        let (over, end) = UnixStream::pair().map_err(failed)?;
-        return sign_while(agent, key, data, &end, || terminal.wait(false, Some(over.as_fd())).map(drop));
-    };
-    let end = control.handle().map_err(failed)?;
-    let mut conversation = Conversation::begin(control, terminal, &Request::Attach)?;
-    match conversation.result()? {
-        Event::Attached => {}
-        other => return Err(unexpected(&other)),
-    }
-    sign_while(agent, key, data, &end, || {
-        loop {
-            conversation.next()?;
-        }
-    })
-}
-
-/// Has the data signed while something is done that ends with `end`, or by a signal: the agent does not say of each request
-/// that it is over.
-fn sign_while(
-    agent: &mut AgentSocket,
-    key: &PublicKey,
-    data: &[u8],
-    end: &UnixStream,
-    meanwhile: impl FnOnce() -> Result<(), Problem>,
-) -> Result<Option<Vec<u8>>, Problem> {
-    let connection = agent.handle().map_err(failed)?;
-    std::thread::scope(|scope| {
-        let signing = scope.spawn(move || {
-            let signed = agent.sign(key, data);
-            let _ = end.shutdown(Shutdown::Both);
-            signed
-        });
-        let interrupted = meanwhile().err().filter(Problem::is_interruption);
-        if interrupted.is_some() {
-            // The agent cancels what it has begun.
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-        let signed = signing.join().map_err(|_| Problem::failed("the test signature came to nothing"))?;
-        interrupted.map_or(signed, Err)
-    })
-}
-
-fn failed(error: std::io::Error) -> Problem {
-    Problem::failed(format!("the test signature can't be asked for: {error}"))
 }
 
 /// The data of an SSHSIG signature over a random message.

@@ -67,9 +67,14 @@ impl Candidate {
         fit.then(|| Self { key, line: line.to_owned(), verify_required, file: file.to_owned() })
     }
 
+    /// The comment on its line.
+    pub(crate) fn comment(&self) -> &str {
+        self.line.splitn(3, ' ').nth(2).unwrap_or_default()
+    }
+
     /// In a line for a person.
     pub(crate) fn describe(&self) -> String {
-        self.key.describe(self.line.splitn(3, ' ').nth(2).unwrap_or_default())
+        self.key.describe(self.comment())
     }
 }
 

@@ -129,6 +129,9 @@ pub struct Generate {
     pub replace: bool,
     /// The fingerprint of a key that must not be on the same token: the new one is its backup.
     pub backup_of: Option<String>,
+    /// The fingerprint of a key in whose place the new one comes: it must not be on a token that holds a backup of that one, or
+    /// the original.
+    pub replaces: Option<String>,
 }
 
 /// What the agent says.

@@ -52,7 +52,12 @@ impl Output {
     ///
     /// Panics when it does not come, and when the program ends without it.
     pub fn wait_for(&self, wanted: &str) {
-        let found = |state: &State| String::from_utf8_lossy(&state.bytes).contains(wanted);
+        self.wait_for_times(wanted, 1);
+    }
+
+    /// The same until it is in it so often.
+    pub fn wait_for_times(&self, wanted: &str, times: usize) {
+        let found = |state: &State| String::from_utf8_lossy(&state.bytes).matches(wanted).count() >= times;
         let (state, _) = self
             .0
             .changed

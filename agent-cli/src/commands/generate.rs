@@ -19,6 +19,7 @@ use crate::key_file::{Place, WriteError};
 use crate::new_key::{KeyFiles, key_files};
 use crate::output::print;
 use crate::problem::Problem;
+use crate::public_key::PublicKey;
 use crate::safe::safe;
 use crate::terminal::Terminal;
 
@@ -81,20 +82,7 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     if let Some(original) = &original {
         original.offer_name(terminal)?;
     }
-    let control = Control::connect()?;
-    let passphrase = if options.no_passphrase { None } else { new_passphrase(terminal)? };
-
-    let mut conversation = Conversation::begin(control, terminal, &Request::Generate(wanted.clone()))?;
-    let made = match conversation.result() {
-        Ok(Event::Generated(made)) => made,
-        Ok(other) => return Err(left_behind(unexpected(&other), &wanted)),
-        Err(problem) if may_have_made_it(&problem) => return Err(left_behind(problem, &wanted)),
-        Err(problem) => return Err(problem),
-    };
-    let files = write(&place, &made, &comment, passphrase.as_ref())?;
-    print(&format!("Your identification has been saved in {}", safe(&place.private.display().to_string())))?;
-    print(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
-    print(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(&comment)))?;
+    let NewKey { made, passphrase, .. } = make(&place, wanted, &comment, options.no_passphrase, terminal)?;
     if let Some(original) = &original {
         backup::describe(&made, original).iter().try_for_each(|line| print(line))?;
     } else if made.token_name.is_none() {
@@ -120,8 +108,45 @@ impl Options {
             user_name: self.user.clone().map_or_else(user, Ok)?,
             replace: self.replace,
             backup_of: None,
+            replaces: None,
         })
     }
+}
+
+/// The type of a key on a token.
+pub(crate) fn algorithm_of(key: &PublicKey) -> Algorithm {
+    if key.type_name.starts_with("ECDSA") { Algorithm::EcdsaP256 } else { Algorithm::Ed25519 }
+}
+
+/// A key that was made, and is in its files.
+pub(crate) struct NewKey {
+    pub(crate) made: Generated,
+    pub(crate) files: KeyFiles,
+    pub(crate) passphrase: Option<SecretString>,
+}
+
+/// Makes a key, and writes its files.
+pub(crate) fn make(
+    place: &Place,
+    wanted: Generate,
+    comment: &str,
+    no_passphrase: bool,
+    terminal: &mut Terminal,
+) -> Result<NewKey, Problem> {
+    let control = Control::connect()?;
+    let passphrase = if no_passphrase { None } else { new_passphrase(terminal)? };
+    let mut conversation = Conversation::begin(control, terminal, &Request::Generate(wanted.clone()))?;
+    let made = match conversation.result() {
+        Ok(Event::Generated(made)) => made,
+        Ok(other) => return Err(left_behind(unexpected(&other), &wanted)),
+        Err(problem) if may_have_made_it(&problem) => return Err(left_behind(problem, &wanted)),
+        Err(problem) => return Err(problem),
+    };
+    let files = write(place, &made, comment, passphrase.as_ref())?;
+    print(&format!("Your identification has been saved in {}", safe(&place.private.display().to_string())))?;
+    print(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
+    print(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(comment)))?;
+    Ok(NewKey { made, files, passphrase })
 }
 
 /// A new passphrase, asked for twice. None for an empty one.
@@ -189,7 +214,7 @@ fn left_behind(problem: Problem, wanted: &Generate) -> Problem {
 }
 
 /// The user's name by the system's account database, as `ssh-keygen` takes it: not every shell sets USER.
-fn user() -> Result<String, Problem> {
+pub(crate) fn user() -> Result<String, Problem> {
     uzers::get_current_username().and_then(|name| name.into_string().ok()).ok_or_else(|| {
         Problem::usage("this user id has no name").next("Say whose key it is with --user NAME and --comment TEXT.")
     })

@@ -1,6 +1,6 @@
 //! `agent-cli tokens`: what is plugged in, and what is done to a token itself.
 
-mod credentials;
+pub(super) mod credentials;
 mod fingerprints;
 mod list;
 pub(super) mod name;

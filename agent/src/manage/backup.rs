@@ -72,18 +72,19 @@ impl Management<'_> {
         }
     }
 
-    /// The key and those that stand in for it, of which the token at hand must hold none: those that it may hold, as far as can
-    /// be told without its PIN or a touch.
+    /// The key and those that stand in for it, `except` for one, of which the token at hand must hold none: those that it may
+    /// hold, as far as can be told without its PIN or a touch.
     pub(super) async fn on_another_token(
         &self,
         exchange: &mut dyn Exchange,
         device: &Device,
         key: &str,
+        except: Option<&str>,
         patience: &Patience<'_>,
     ) -> Result<Vec<Doubt>, Denial> {
         let (tokens, backups) = self.agent.change_known_tokens(|known| Ok((known.list()?, known.backups()?))).await?;
         let mut doubts = Vec::new();
-        for fingerprint in family(&backups, key) {
+        for fingerprint in family(&backups, key).into_iter().filter(|one| except != Some(one.as_str())) {
             match self.holds(exchange, device, &fingerprint, &tokens, patience).await? {
                 Holds::Yes => return Err(same_token(&fingerprint)),
                 Holds::No => {}
@@ -120,14 +121,14 @@ impl Management<'_> {
         let mut lines =
             vec![format!("It can't be told whether {} holds one of these keys already:", describe_device(device))];
         lines.extend(doubts.iter().map(|doubt| format!("  {}", visible(&doubt.fingerprint))));
-        let question = "A backup has to be on another token. Is this another one?".into();
+        let question = "A key and its backup have to be on different tokens. Is this another one?".into();
         let prompt = Prompt { lines, question };
         let asked = self.terminal.confirm(&prompt);
         let answer = patience.wait_at_most(self.agent.settings().limits.prompt, Code::PromptTimeout, asked).await?;
         answer.map_err(|error| match error {
             PromptError::Refused => Denial::new(
                 Code::PromptRefused,
-                "nobody said that this is another token than the one that holds the key, so no backup was made on it",
+                "nobody said that this is another token than the one that holds the key, so no key was made on it",
             ),
             other => other.into(),
         })

@@ -36,9 +36,11 @@ impl Management<'_> {
         let device = self.one_token(exchange.as_mut(), &patience, "Touch the token on which to make the key.").await?;
         let plugging = Plugging::of(&device.path).ok_or_else(|| Denial::plain(Code::TokenAbsent))?;
         let state = patience.wait(state(exchange.as_mut(), &device)).await??;
-        let mut doubts = match &wanted.backup_of {
-            Some(key) => self.on_another_token(exchange.as_mut(), &device, key, &patience).await?,
-            None => Vec::new(),
+        let exchange_with = exchange.as_mut();
+        let mut doubts = match (&wanted.backup_of, &wanted.replaces) {
+            (Some(key), _) => self.on_another_token(exchange_with, &device, key, None, &patience).await?,
+            (None, Some(old)) => self.on_another_token(exchange_with, &device, old, Some(old), &patience).await?,
+            (None, None) => Vec::new(),
         };
         let verification =
             self.verification(exchange.as_mut(), &device, &state, &wanted, &mut doubts, &patience).await?;

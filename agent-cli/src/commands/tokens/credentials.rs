@@ -66,7 +66,8 @@ fn list(json: bool, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn delete(credential: Option<String>, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
+/// Deletes a key, by its fingerprint or number, or one that the person is asked for.
+pub(crate) fn delete(credential: Option<String>, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     let deleted = match ask(Request::DeleteCredential { credential }, terminal)? {
         Answer::Deleted { credential, .. } => credential,
         other => return Err(unexpected_answer(other)),

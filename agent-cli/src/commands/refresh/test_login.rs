@@ -1,0 +1,121 @@
+//! A login with one key alone, by the `ssh` that the person uses, with their own configuration.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::agent_socket::AgentSocket;
+use crate::attended::while_asked_here;
+use crate::control::find;
+use crate::problem::Problem;
+use crate::publication::Candidate;
+use crate::terminal::Terminal;
+use agent::environment::socket_in_environment;
+
+/// What is run there: it changes nothing.
+const HARMLESS: &str = "true";
+
+/// The most of what `ssh` says that is kept, in bytes.
+const MOST_WORDS: u64 = 1024 * 1024;
+
+/// What holds whatever the configuration says. The new key comes first, through the agent; nobody is asked for a password; no
+/// connection is used that is there already, and nothing is forwarded.
+const OPTIONS: [&str; 13] = [
+    "BatchMode=yes",
+    "ClearAllForwardings=yes",
+    "ConnectTimeout=30",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "ForwardAgent=no",
+    "IdentitiesOnly=yes",
+    "IdentityAgent=SSH_AUTH_SOCK",
+    "PermitLocalCommand=no",
+    "PreferredAuthentications=publickey",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+    "StdinNull=yes",
+];
+
+/// Logs in with this key. Where the configuration names other keys, a login with one of those does not count.
+pub(super) fn log_in(destination: &str, key: &Candidate, terminal: &mut Terminal) -> Result<(), Problem> {
+    // That it is there, and where: `ssh` is told the same.
+    drop(AgentSocket::connect()?);
+    let socket = match socket_in_environment() {
+        Some(socket) => socket,
+        None => find(None)?.socket,
+    };
+    terminal.say(&format!("Logging in on {destination} with the new key only."));
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-v").args(OPTIONS.iter().flat_map(|option| ["-o", option])).arg("-i").arg(&key.file);
+    ssh.args(["--", destination, HARMLESS]).env("SSH_AUTH_SOCK", socket).env("LC_ALL", "C");
+    let mut ssh = ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| {
+        Problem::failed(format!("ssh can't be started: {error}")).next("Install OpenSSH's client, and repeat.")
+    })?;
+    let handle = Pid::from_raw(ssh.id().cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let hang_up = || {
+        if let Some(Ok(handle)) = handle {
+            let _ = pidfd_send_signal(handle, Signal::TERM);
+        }
+    };
+    let (succeeded, words) = while_asked_here(terminal, || wait(&mut ssh), hang_up)?;
+    judge(destination, &key.key.fingerprint, succeeded, &words)
+}
+
+fn wait(ssh: &mut Child) -> Result<(bool, String), Problem> {
+    let failed = |error: std::io::Error| Problem::failed(format!("ssh can't be waited for: {error}"));
+    let mut words = Vec::new();
+    if let Some(stderr) = &mut ssh.stderr {
+        stderr.take(MOST_WORDS).read_to_end(&mut words).map_err(failed)?;
+    }
+    // One that has more to say is not to wait for a reader.
+    drop(ssh.stderr.take());
+    let status = ssh.wait().map_err(failed)?;
+    Ok((status.success(), String::from_utf8_lossy(&words).into_owned()))
+}
+
+/// The last key that a host took is that of the destination: a jump host comes before it.
+fn judge(destination: &str, fingerprint: &str, succeeded: bool, words: &str) -> Result<(), Problem> {
+    if !succeeded {
+        let problem = Problem::failed(format!("the test login on {destination} with the new key failed"));
+        let said: Vec<_> = words.lines().filter(|line| !line.starts_with("debug") && !line.trim().is_empty()).collect();
+        let said = said.iter().rev().take(3).rev();
+        return Err(said.fold(problem, |problem, line| problem.next(format!("ssh: {}", line.trim_end()))).next(
+            "If hosts learn of new keys only after a while, repeat then. `agent-cli why` tells what the agent refused.",
+        ));
+    }
+    let accepted = words.lines().rev().find_map(|line| line.strip_prefix("debug1: Server accepts key: "));
+    match accepted {
+        Some(key) if key.split_whitespace().any(|word| word == fingerprint) => Ok(()),
+        _ => Err(Problem::failed(format!(
+            "{destination} let you in, but not by the new key, so that is not known to work"
+        ))
+        .next("Take other keys for that host out of ~/.ssh/config (IdentityFile), and repeat.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_new_key_s_own_login_counts() {
+        let accepts =
+            |key: &str| format!("debug1: Server accepts key: /home/me/.ssh/id ED25519-SK {key} explicit agent\r\n");
+        let words = |keys: &[&str]| {
+            format!("OpenSSH_9.2p1\n{}debug1: Authenticated\n", keys.iter().map(|key| accepts(key)).collect::<String>())
+        };
+        let judge = |succeeded, words: &str| {
+            judge("device", "SHA256:new", succeeded, words).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(judge(true, &words(&["SHA256:jump", "SHA256:new"])), Ok(()));
+        for wrong in
+            [words(&["SHA256:old"]), words(&["SHA256:new", "SHA256:old"]), words(&["SHA256:newer"]), words(&[])]
+        {
+            assert!(judge(true, &wrong).unwrap_err().contains("not by the new key"), "{wrong}");
+        }
+        let refused =
+            judge(false, &(words(&["SHA256:new"]) + "me@device: Permission denied (publickey).\r\n")).unwrap_err();
+        assert!(refused.contains("\n  ssh: me@device: Permission denied (publickey).\n"), "{refused}");
+    }
+}
