@@ -31,6 +31,11 @@ pub(crate) fn print_json_line(body: &impl Serialize) -> Result<(), Problem> {
     print(&in_ascii(&text))
 }
 
+/// Prints an object of a form that is somebody else's, which has its version in it, on a line of its own.
+pub(crate) fn print_foreign_json_line(body: &impl Serialize) -> Result<(), Problem> {
+    print(&in_ascii(&serde_json::to_string(body).map_err(no_json)?))
+}
+
 #[derive(Serialize)]
 struct Versioned<'a, T> {
     version: u32,

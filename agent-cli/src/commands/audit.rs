@@ -1,7 +1,11 @@
 //! `agent-cli audit`: reading the record, with or without an agent.
 
 mod checkpoint;
+mod export;
+mod filter;
 mod follow;
+mod reading;
+mod report;
 mod show;
 mod sign;
 mod verify;
@@ -32,6 +36,10 @@ enum Command {
     Show(show::Options),
     /// Shows what happened, and goes on with what happens, until Ctrl-C
     Follow(show::Options),
+    /// Makes a page of HTML that shows what happened, with its evidence and what verification says of it
+    Report(report::Options),
+    /// Prints what happened for programs that collect events
+    Export(export::Options),
     /// Has the end of the record signed by your own key: kept elsewhere, it tells what the record was
     Checkpoint(checkpoint::Options),
 }
@@ -46,6 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
         Command::Verify(options) => verify::run(options, &log),
         Command::Show(options) => show::run(options, &log),
         Command::Follow(options) => follow::run(options, &log),
+        Command::Report(options) => report::run(options, &log),
+        Command::Export(options) => export::run(options, &log),
         Command::Checkpoint(options) => checkpoint::run(options, &log),
     }
 }

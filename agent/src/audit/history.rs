@@ -15,6 +15,8 @@ const MOST_OPEN: usize = 4096;
 pub struct Entry {
     /// The number of the record that it ended with.
     pub sequence: u64,
+    /// The numbers of all its records, that one the last.
+    pub records: Vec<u64>,
     /// When that was written.
     pub time: jiff::Timestamp,
     /// The agent that wrote it.
@@ -62,10 +64,17 @@ impl Entry {
     }
 }
 
+#[derive(Debug)]
+struct Begun {
+    intent: Box<Intent>,
+    attempts: Vec<Attempt>,
+    records: Vec<u64>,
+}
+
 /// Puts the records of requests together.
 #[derive(Debug, Default)]
 pub struct History {
-    open: BTreeMap<OpenRequest, (Box<Intent>, Vec<Attempt>)>,
+    open: BTreeMap<OpenRequest, Begun>,
 }
 
 impl History {
@@ -73,16 +82,20 @@ impl History {
     pub fn read(&mut self, line: &Line) -> Option<Entry> {
         let Record { sequence, time, agent, event, .. } = serde_json::from_slice::<Record>(&line.text).ok()?;
         let open = |request| OpenRequest { run: agent.run, request };
+        let mut records = Vec::new();
         let what = match event {
             Event::Intent { request, intent } => {
                 if self.open.len() >= MOST_OPEN {
                     self.open.pop_first();
                 }
-                self.open.insert(open(request), (Box::new(intent), Vec::new()));
+                let begun = Begun { intent: Box::new(intent), attempts: Vec::new(), records: vec![sequence] };
+                self.open.insert(open(request), begun);
                 return None;
             }
             Event::Attempt { request, attempt } => {
-                self.open.get_mut(&open(request))?.1.push(attempt);
+                let begun = self.open.get_mut(&open(request))?;
+                begun.attempts.push(attempt);
+                begun.records.push(sequence);
                 return None;
             }
             Event::Outcome { request, outcome, course } => {
@@ -90,14 +103,20 @@ impl History {
                     Outcome::Unknown { intent_by } => OpenRequest { run: intent_by, request },
                     _ => open(request),
                 };
-                let (intent, attempts) = self.open.remove(&begun_by).unzip();
-                let attempts = attempts.unwrap_or_default();
+                let (intent, attempts) = match self.open.remove(&begun_by) {
+                    Some(begun) => {
+                        records = begun.records;
+                        (Some(begun.intent), begun.attempts)
+                    }
+                    None => (None, Vec::new()),
+                };
                 What::Request { intent, attempts, outcome: Box::new(outcome), course }
             }
             // The request had its entry by then.
             Event::Delivery { .. } => return None,
             Event::Act { act } => What::Act { act },
         };
-        Some(Entry { sequence, time, agent, what })
+        records.push(sequence);
+        Some(Entry { sequence, records, time, agent, what })
     }
 }

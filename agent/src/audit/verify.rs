@@ -18,7 +18,7 @@ pub use counters::{Counter, Counting};
 use counters::{Counters, Gap};
 
 /// The most that is said about one log: who has changed it knows, and others need no more.
-const MOST_FINDINGS: usize = 100;
+pub const MOST_FINDINGS: usize = 100;
 
 /// The most requests that are under way at a time: an agent has no more connections.
 const MOST_OPEN: usize = 4096;
@@ -100,27 +100,33 @@ impl Report {
 ///
 /// # Errors
 /// When it can't be read.
-pub fn verify(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Report> {
-    anchors.sort_by_key(|head| head.sequence);
-    let segments = Segments::of(current);
-    let mut verifier = Verifier {
-        report: Report { segments: segments.all()?.len(), ..Report::default() },
-        segments,
-        intents: BTreeMap::new(),
-        counters: Counters::default(),
-        anchors: anchors.into(),
-        segment: PathBuf::new(),
-        garbage: None,
-        beginnings: Vec::new(),
-        removed: false,
-    };
+pub fn verify(current: &Path, anchors: Vec<Head>) -> std::io::Result<Report> {
+    let mut verifier = Verifier::of(current, anchors)?;
     for line in Lines::of(current)? {
-        verifier.line(&line?);
+        verifier.read(&line?);
     }
-    Ok(verifier.end(current))
+    Ok(verifier.end())
 }
 
-struct Verifier {
+/// What was found of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// It is what its record says.
+    Good {
+        /// It is a login, and the host is proven too.
+        host: bool,
+    },
+    /// What was signed is too long to be kept.
+    NotKept,
+    /// What was signed may have been removed with older segments.
+    NoIntent,
+    /// It is not what its record says.
+    Bad,
+}
+
+/// Verifies a log that somebody reads, a line at a time.
+pub struct Verifier {
+    current: PathBuf,
     report: Report,
     segments: Segments,
     /// What is about to be signed.
@@ -145,7 +151,29 @@ struct Garbage {
 }
 
 impl Verifier {
-    fn line(&mut self, line: &Line) {
+    /// Of the log that is written to `current`; `anchors` are heads that were kept elsewhere, in any order.
+    ///
+    /// # Errors
+    /// When its folder can't be read.
+    pub fn of(current: &Path, mut anchors: Vec<Head>) -> std::io::Result<Self> {
+        anchors.sort_by_key(|head| head.sequence);
+        let segments = Segments::of(current);
+        Ok(Self {
+            current: current.to_owned(),
+            report: Report { segments: segments.all()?.len(), ..Report::default() },
+            segments,
+            intents: BTreeMap::new(),
+            counters: Counters::default(),
+            anchors: anchors.into(),
+            segment: PathBuf::new(),
+            garbage: None,
+            beginnings: Vec::new(),
+            removed: false,
+        })
+    }
+
+    /// Looks at the next line, and tells of the signature in it, where it has one.
+    pub fn read(&mut self, line: &Line) -> Option<Checked> {
         let begins_segment = line.segment != self.segment;
         if begins_segment {
             self.segment_ended();
@@ -154,17 +182,18 @@ impl Verifier {
         let record = canonical::read::<Record>(&line.text);
         let Some(record) = record.filter(|record| record.version == VERSION) else {
             self.garbage(line);
-            return;
+            return None;
         };
         self.named(&record, line);
         self.follows(&record, line, begins_segment);
         self.report.records += 1;
         self.report.head = Head { sequence: record.sequence, hash: Hash::of(&line.text) };
-        self.request(record, line);
+        let checked = self.request(record, line);
         self.anchored(line);
         if !line.ended {
             self.find(Kind::TornTail, line, "the last record has no line's end");
         }
+        checked
     }
 
     fn garbage(&mut self, line: &Line) {
@@ -233,7 +262,7 @@ impl Verifier {
     }
 
     /// Holds signatures against what they are said to be.
-    fn request(&mut self, record: Record, line: &Line) {
+    fn request(&mut self, record: Record, line: &Line) -> Option<Checked> {
         let run = record.agent.run;
         self.counters.of_run(run);
         match record.event {
@@ -253,13 +282,13 @@ impl Verifier {
                     Outcome::Signed { assertion, signature } => {
                         let checked = match &intent {
                             Some(intent) => evidence::check(intent, assertion, &signature.0),
-                            None if self.report.first > 1 => return,
+                            None if self.report.first > 1 => return Some(Checked::NoIntent),
                             None => Err("has no intent before it"),
                         };
-                        self.signature(checked, line);
                         if let (Some(intent), Some(assertion)) = (&intent, assertion) {
                             self.counters.signed(&intent.subject.key, &intent.signer, assertion, line);
                         }
+                        return Some(self.signature(checked, line));
                     }
                     Outcome::Refused { subject, .. } => self.no_signature(intent.as_ref(), subject.as_deref()),
                     Outcome::Unknown { .. } => self.no_signature(intent.as_ref(), None),
@@ -268,6 +297,7 @@ impl Verifier {
             Event::Act { act: Act::Stop { assertions } } => self.counters.stopped(assertions),
             Event::Attempt { .. } | Event::Delivery { .. } | Event::Act { .. } => {}
         }
+        None
     }
 
     fn no_signature(&mut self, intent: Option<&Intent>, subject: Option<&Subject>) {
@@ -277,12 +307,21 @@ impl Verifier {
         }
     }
 
-    fn signature(&mut self, checked: Result<Option<evidence::Proof>, &'static str>, line: &Line) {
+    fn signature(&mut self, checked: Result<Option<evidence::Proof>, &'static str>, line: &Line) -> Checked {
         self.report.signatures += 1;
         match checked {
-            Ok(None) => self.report.unchecked += 1,
-            Ok(Some(proof)) => self.report.hosts_proven += u64::from(proof.host),
-            Err(what) => self.find(Kind::Tampered, line, format!("the signature {what}")),
+            Ok(None) => {
+                self.report.unchecked += 1;
+                Checked::NotKept
+            }
+            Ok(Some(proof)) => {
+                self.report.hosts_proven += u64::from(proof.host);
+                Checked::Good { host: proof.host }
+            }
+            Err(what) => {
+                self.find(Kind::Tampered, line, format!("the signature {what}"));
+                Checked::Bad
+            }
         }
     }
 
@@ -316,7 +355,10 @@ impl Verifier {
         }
     }
 
-    fn end(mut self, current: &Path) -> Report {
+    /// What was found of the whole log.
+    #[must_use]
+    pub fn end(mut self) -> Report {
+        let current = std::mem::take(&mut self.current);
         if let Some(Garbage { first, ended, .. }) = self.garbage.take() {
             // What an agent leaves that is killed while it writes has no line's end.
             let kind = if ended || self.segment != current { Kind::Tampered } else { Kind::TornTail };
@@ -325,14 +367,14 @@ impl Verifier {
         self.name_agrees();
         if self.report.first > 1 && !self.removed {
             let what = format!("the records before {} were removed, and none says so", self.report.first);
-            self.push(Kind::Tampered, current.to_owned(), 0, what);
+            self.push(Kind::Tampered, current.clone(), 0, what);
         }
         if let Some(anchor) = self.anchors.back().copied() {
             let what = format!(
                 "record {} was anchored, and the log ends with record {}",
                 anchor.sequence, self.report.head.sequence
             );
-            self.push(Kind::NotAnchored, current.to_owned(), 0, what);
+            self.push(Kind::NotAnchored, current.clone(), 0, what);
         }
         let (counters, gaps) = std::mem::take(&mut self.counters).end();
         self.report.counters = counters;

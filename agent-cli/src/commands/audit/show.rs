@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use agent::audit::history::{Entry, History, What};
 use agent::audit::reader::{Line, Lines};
 use agent::audit::record::{Act, Meaning, Outcome};
-use clap::ValueEnum;
 use serde_json::Value;
 
+use super::filter::Filter;
 use crate::output::{print, print_json_line};
 use crate::problem::Problem;
 use crate::safe::safe;
@@ -16,35 +16,11 @@ use crate::safe::safe;
 /// What to show.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// From this time on: 2026-11-22T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    since: Option<jiff::Timestamp>,
-    /// Up to this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<jiff::Timestamp>,
-    /// Of the key with this fingerprint, or one that begins so
-    #[arg(long, value_name = "SHA256:…")]
-    key: Option<String>,
-    /// At a host, by its key's fingerprint or its name, or through it
-    #[arg(long, value_name = "HOST")]
-    host: Option<String>,
-    /// Of logins as this user
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// Only what ended so
-    #[arg(long, value_enum)]
-    decision: Option<Decision>,
+    #[command(flatten)]
+    filter: Filter,
     /// Print JSON, a line for each
     #[arg(long)]
     json: bool,
-}
-
-/// How requests end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Decision {
-    Signed,
-    Refused,
-    Unknown,
 }
 
 /// Prints what the log of `log` says.
@@ -60,46 +36,15 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
 impl Options {
     /// Shows what a line ends, where that is wanted.
     pub(super) fn read(&self, history: &mut History, line: &Line) -> Result<(), Problem> {
-        match history.read(line).filter(|entry| self.wants(entry)) {
+        match history.read(line).filter(|entry| self.filter.wants(entry)) {
             Some(entry) => self.show(&entry),
             None => Ok(()),
         }
     }
 
-    fn wants(&self, entry: &Entry) -> bool {
-        let in_time =
-            self.since.is_none_or(|since| entry.time >= since) && self.until.is_none_or(|until| entry.time <= until);
-        let decision = self.decision.is_none_or(|wanted| decision(entry) == Some(wanted));
-        let subject = entry.subject();
-        let key = self.key.as_ref().is_none_or(|key| subject.is_some_and(|subject| subject.key.starts_with(key)));
-        let user = self.user.as_ref().is_none_or(|wanted| {
-            subject.is_some_and(|subject| matches!(&subject.meaning, Meaning::Login { user, .. } if user == wanted))
-        });
-        let host = self.host.as_ref().is_none_or(|host| at_host(entry, host));
-        in_time && decision && key && user && host
-    }
-
     fn show(&self, entry: &Entry) -> Result<(), Problem> {
         if self.json { print_json_line(entry) } else { print(&describe(entry)) }
     }
-}
-
-fn decision(entry: &Entry) -> Option<Decision> {
-    let What::Request { outcome, .. } = &entry.what else { return None };
-    Some(match outcome.as_ref() {
-        Outcome::Signed { .. } => Decision::Signed,
-        Outcome::Refused { .. } => Decision::Refused,
-        Outcome::Unknown { .. } => Decision::Unknown,
-    })
-}
-
-fn at_host(entry: &Entry, host: &str) -> bool {
-    let named = entry.subject().is_some_and(|subject| {
-        let bound = subject.bindings.iter().any(|binding| binding.host_key == host);
-        bound || matches!(&subject.meaning, Meaning::Login { host_key: Some(key), .. } if key == host)
-    });
-    let What::Request { intent: Some(intent), .. } = &entry.what else { return named };
-    named || intent.destination.split_whitespace().any(|word| word.trim_matches(',') == host)
 }
 
 /// One line: when, how it ended, what, where, by which key, the record's number.

@@ -88,7 +88,7 @@ fn fresh(report: &Report, key: Option<&str>) -> Result<Fresh, Problem> {
 }
 
 /// The heads of a file, and who has signed them where it is a checkpoint.
-fn anchors(path: &Path, signer: Option<&str>) -> Result<(Vec<Head>, Option<String>), Problem> {
+pub(super) fn anchors(path: &Path, signer: Option<&str>) -> Result<(Vec<Head>, Option<String>), Problem> {
     let failed = |what: String| Problem::failed(format!("{}: {what}", path.display()));
     let file = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     let checkpoint = std::str::from_utf8(&file).ok().and_then(Checkpoint::of_text).transpose();
@@ -128,6 +128,19 @@ fn words(counting: Counting) -> &'static str {
     }
 }
 
+/// What was found, in a line.
+pub(super) fn verdict(report: &Report) -> &'static str {
+    match report.gravest() {
+        None => "clean: the chain is whole",
+        Some(Kind::CounterGap) => "COUNTER GAP: a token may have been used elsewhere, or records may be gone",
+        Some(Kind::TornTail) => "torn: the last record was not written to its end",
+        Some(Kind::NotAnchored) => {
+            "NOT ANCHORED: this is not the log whose head was kept elsewhere, or its end is missing"
+        }
+        Some(Kind::Tampered) => "TAMPERED WITH: records were changed, added or taken away",
+    }
+}
+
 fn describe(Answer { report, checkpoint_by, token }: &Answer) -> String {
     let Head { sequence, hash } = report.head;
     let mut rows = vec![
@@ -154,15 +167,7 @@ fn describe(Answer { report, checkpoint_by, token }: &Answer) -> String {
     if report.first > 1 {
         rows.push(("removed", format!("the records before {}: what they were only a copy can say", report.first)));
     }
-    let verdict = match report.gravest() {
-        None => "clean: the chain is whole",
-        Some(Kind::CounterGap) => "COUNTER GAP: a token may have been used elsewhere, or records may be gone",
-        Some(Kind::TornTail) => "torn: the last record was not written to its end",
-        Some(Kind::NotAnchored) => {
-            "NOT ANCHORED: this is not the log whose head was kept elsewhere, or its end is missing"
-        }
-        Some(Kind::Tampered) => "TAMPERED WITH: records were changed, added or taken away",
-    };
+    let verdict = verdict(report);
     let findings = report.findings.iter().map(|finding| {
         format!("\n{}:{}: {}", safe(&finding.segment.display().to_string()), finding.line, safe(&finding.what))
     });
