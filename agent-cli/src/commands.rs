@@ -11,6 +11,7 @@ pub(crate) mod generate;
 pub(crate) mod list;
 pub(crate) mod manual;
 pub(crate) mod publish;
+pub(crate) mod published;
 pub(crate) mod refresh;
 pub(crate) mod remove;
 pub(crate) mod ssh_config;

@@ -26,6 +26,13 @@ pub(crate) struct Options {
     token_stdin: bool,
 }
 
+impl Options {
+    /// Whether any of them is given.
+    pub(crate) fn are_given(&self) -> bool {
+        self.to.is_some() || self.token_stdin
+    }
+}
+
 /// A place, ready to be looked at.
 #[derive(Debug)]
 pub(crate) enum Directory {
@@ -92,7 +99,7 @@ impl Directory {
             Place::Graph => {
                 let token = match options.token_stdin {
                     true => bearer::from_stdin()?,
-                    false => bearer::from_command(&settings.token_command(), terminal)?,
+                    false => bearer::from_command(&settings.token_command(), settings.token_limit(), terminal)?,
                 };
                 Ok(Self::Graph(Box::new(Graph::of(&settings, token)?)))
             }

@@ -28,8 +28,8 @@ use agent::hardening;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    add, attach, audit, completions, config, doctor, export, generate, list, manual, publish, refresh, remove,
-    ssh_config, status, tokens, unlock, why,
+    add, attach, audit, completions, config, doctor, export, generate, list, manual, publish, published, refresh,
+    remove, ssh_config, status, tokens, unlock, why,
 };
 use problem::{Problem, USAGE};
 use terminal::Terminal;
@@ -59,6 +59,8 @@ enum Command {
     GenKeys(generate::Options),
     /// Registers a public key where hosts learn of it: in your account, by Microsoft Graph, or in a file
     Publish(publish::Options),
+    /// Shows whether what is published, your key files and the agent's keys agree; fails when they do not
+    Published(published::Options),
     /// Makes a new key in the place of an old one, which is retired only once the new one is published and tried
     Refresh(refresh::Options),
     /// Prints public keys, with their backups, in the form that hosts take them in
@@ -119,6 +121,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Remove(options) => remove::run(options),
         Command::GenKeys(options) => generate::run(options, &mut terminal()?),
         Command::Publish(options) => publish::run(options, &mut terminal()?),
+        Command::Published(options) => published::run(options, &mut terminal()?),
         Command::Refresh(options) => refresh::run(options, &mut terminal()?),
         Command::Export(options) => export::run(options),
         Command::Tokens(options) => tokens::run(options, terminal),

@@ -75,3 +75,58 @@ fn judge(key: &PublicKey, data: &[u8], signature: &[u8]) -> Option<Proof> {
     let user_verified = key.application.is_some() && trailer.is_some_and(|flags| flags & USER_VERIFIED != 0);
     Some(Proof { user_verified })
 }
+
+#[cfg(test)]
+mod tests {
+    use signature::Signer;
+    use ssh_key::private::Ed25519Keypair;
+    use ssh_key::public::SkEd25519;
+    use ssh_key::sha2::Sha256;
+
+    use super::*;
+
+    /// A key of a token, and its signature over some data with these flags.
+    fn signed(data: &[u8], flags: u8) -> (PublicKey, Vec<u8>) {
+        let pair = Ed25519Keypair::random(&mut OsRng);
+        let end = [&[flags][..], &7u32.to_be_bytes()].concat();
+        let message = [Sha256::digest("ssh:").as_slice(), &end, &Sha256::digest(data)].concat();
+        let signature: [u8; 64] = ed25519_signature(&pair, &message);
+        let mut encoded = Vec::new();
+        "sk-ssh-ed25519@openssh.com".encode(&mut encoded).unwrap();
+        signature.as_slice().encode(&mut encoded).unwrap();
+        encoded.extend(end);
+        let mut blob = Vec::new();
+        KeyData::SkEd25519(SkEd25519::new(pair.public, "ssh:")).encode(&mut blob).unwrap();
+        (PublicKey::read(&blob).unwrap(), encoded)
+    }
+
+    fn ed25519_signature(pair: &Ed25519Keypair, message: &[u8]) -> [u8; 64] {
+        let signature: ssh_key::Signature = pair.try_sign(message).unwrap();
+        signature.as_bytes().try_into().unwrap()
+    }
+
+    #[test]
+    fn what_a_signature_proves() {
+        let data = fresh_message().unwrap();
+        for (flags, user_verified) in [(0x05, true), (0x01, false)] {
+            let (key, signature) = signed(&data, flags);
+            assert_eq!(judge(&key, &data, &signature), Some(Proof { user_verified }));
+        }
+    }
+
+    #[test]
+    fn what_proves_nothing() {
+        let data = fresh_message().unwrap();
+        assert_ne!(data, fresh_message().unwrap(), "an old signature is of another message");
+        let (key, signature) = signed(&data, 0x01);
+        let (other, _) = signed(&data, 0x01);
+        assert_eq!(judge(&other, &data, &signature), None);
+        assert_eq!(judge(&key, &fresh_message().unwrap(), &signature), None);
+        assert_eq!(judge(&key, &data, &signature[..signature.len() - 1]), None);
+        assert_eq!(judge(&key, &data, b""), None);
+        let mut more = signature.clone();
+        let flags = more.len() - 5;
+        more[flags] |= USER_VERIFIED;
+        assert_eq!(judge(&key, &data, &more), None, "a flag that was not signed");
+    }
+}

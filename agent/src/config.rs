@@ -222,6 +222,7 @@ impl Config {
             ("limits.request_seconds", request_seconds, 3600),
             ("mute.within_seconds", within_seconds, 3600),
             ("mute.seconds", seconds, 3600),
+            ("publish.token_seconds", self.publish.token_seconds, 3600),
         ] {
             if seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
                 wrong(name, None, format!("{name} has to be between 1 and {most}"));

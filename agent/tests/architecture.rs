@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 
 /// The daemon's sources, with their path below `src`.
 fn sources() -> Vec<(String, String)> {
+    sources_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+/// The sources in a folder.
+fn sources_below(root: &Path) -> Vec<(String, String)> {
     fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { collect(&path, into) } else { into.push(path) }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    collect(&root, &mut paths);
+    collect(root, &mut paths);
     let read = |path: PathBuf| {
-        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        let name = path.strip_prefix(root).unwrap().display().to_string();
         (name, code(&std::fs::read_to_string(&path).unwrap()))
     };
     paths.into_iter().map(read).collect()
@@ -96,4 +100,23 @@ fn rule_8_no_unsafe() {
 fn rule_6_one_place_that_connects() {
     only(&["upstream/connection.rs"], &["UnixStream::connect", "TcpStream", "UdpSocket"]);
     only(&["leaving.rs", "prompt/notify.rs"], &["zbus"]);
+}
+
+#[test]
+fn rule_6_agent_cli_has_one_way_to_the_network_and_few_places_that_start_programs() {
+    let sources = sources_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent-cli/src"));
+    assert!(sources.len() > 30, "{}", sources.len());
+    let places: [(&str, &[&str]); 2] = [
+        ("ureq", &["directory/graph.rs", "directory/graph/http.rs"]),
+        ("Command::new(", &["directory/bearer.rs", "commands/doctor/", "commands/refresh/test_login.rs"]),
+    ];
+    for (name, text) in sources {
+        for (word, places) in places {
+            let may = places.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place));
+            assert!(may || !text.contains(word), "{name} names {word}, which only {places:?} may");
+        }
+        for word in ["TcpStream", "TcpListener", "UdpSocket"] {
+            assert!(!text.contains(word), "{name} names {word}");
+        }
+    }
 }

@@ -13,13 +13,16 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::backup::Original;
 use super::add::{DEFAULT_NAMES, add_file};
+use super::publish::report;
 use crate::control::{Control, find, unexpected};
 use crate::conversation::Conversation;
+use crate::directory::{self, Directory};
 use crate::key_file::{Place, WriteError};
 use crate::new_key::{KeyFiles, key_files};
 use crate::output::print;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
+use crate::publication::{Candidate, publish};
 use crate::safe::safe;
 use crate::terminal::Terminal;
 
@@ -57,6 +60,14 @@ pub(crate) struct Options {
     /// Write the file without a passphrase, and do not ask for one
     #[arg(long)]
     no_passphrase: bool,
+    /// Publish the key once it is made, as `agent-cli publish` does
+    #[arg(long)]
+    publish: bool,
+    #[command(flatten)]
+    directory: directory::Options,
+    /// Do not ask whether to publish it
+    #[arg(long, requires = "publish")]
+    yes: bool,
 }
 
 /// The types of keys that tokens make.
@@ -79,10 +90,12 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     let wanted = Generate { backup_of: original.as_ref().map(|key| key.fingerprint.clone()), ..options.wanted()? };
     let comment = options.comment.clone().or_else(|| original.as_ref().and_then(Original::backup_comment));
     let comment = comment.map_or_else(default_comment, Ok)?;
+    // Who can't sign in there learns of it before there is a key.
+    let mut directory = options.open_directory(terminal)?;
     if let Some(original) = &original {
         original.offer_name(terminal)?;
     }
-    let NewKey { made, passphrase, .. } = make(&place, wanted, &comment, options.no_passphrase, terminal)?;
+    let NewKey { made, files, passphrase } = make(&place, wanted, &comment, options.no_passphrase, terminal)?;
     if let Some(original) = &original {
         backup::describe(&made, original).iter().try_for_each(|line| print(line))?;
     } else if made.token_name.is_none() {
@@ -90,12 +103,45 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     }
     let file = place.private.display();
     add_file(&place.private, terminal, passphrase).map_err(|problem| {
-        problem.next(format!("The key is made and saved; only the agent does not hold it yet: `agent-cli add {file}`."))
+        let problem = problem
+            .next(format!("The key is made and saved; only the agent does not hold it yet: `agent-cli add {file}`."));
+        if options.publish {
+            problem.next(format!("Then publish it: `agent-cli publish {file}.pub`."))
+        } else {
+            problem
+        }
     })?;
+    if let Some(directory) = &mut directory {
+        options.publish(directory, &files, &place, terminal).map_err(|problem| {
+            problem.next(format!("The key is made, saved and added; to publish it: `agent-cli publish {file}.pub`."))
+        })?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Options {
+    fn open_directory(&self, terminal: &mut Terminal) -> Result<Option<Directory>, Problem> {
+        match (self.publish, self.directory.are_given()) {
+            (true, _) => Directory::open(&self.directory, terminal).map(Some),
+            (false, false) => Ok(None),
+            (false, true) => Err(Problem::usage("--to and --token-stdin say how to publish").next("Add --publish.")),
+        }
+    }
+
+    fn publish(
+        &self,
+        directory: &mut Directory,
+        files: &KeyFiles,
+        place: &Place,
+        terminal: &mut Terminal,
+    ) -> Result<(), Problem> {
+        let verify_required = Some(!self.no_verify_required);
+        let candidate = Candidate::of_line(&files.public, verify_required, &place.public)
+            .ok_or_else(|| Problem::failed("the public key's line can't be published"))?;
+        let outcome = publish(directory, &candidate, self.yes, terminal)?;
+        report(directory, &candidate, outcome)
+    }
+
     fn wanted(&self) -> Result<Generate, Problem> {
         Ok(Generate {
             application: self.application.clone(),

@@ -62,7 +62,7 @@ pub(crate) fn run(
 }
 
 /// Asks the agent to do something to a token, and shows its questions until it is done.
-fn ask(request: Request, terminal: &mut Terminal) -> Result<Answer, Problem> {
+pub(super) fn ask(request: Request, terminal: &mut Terminal) -> Result<Answer, Problem> {
     let request = control::Request::Token(request);
     match Conversation::begin(Control::connect()?, terminal, &request)?.result()? {
         Event::Token(answer) => Ok(answer),
@@ -71,6 +71,6 @@ fn ask(request: Request, terminal: &mut Terminal) -> Result<Answer, Problem> {
 }
 
 /// The agent answered one request with the answer to another.
-fn unexpected_answer(answer: Answer) -> Problem {
+pub(super) fn unexpected_answer(answer: Answer) -> Problem {
     unexpected(&Event::Token(answer))
 }

@@ -25,9 +25,6 @@ const CHUNK: usize = 4096;
 /// How much is shown of what a command has to say.
 const MOST_SHOWN: usize = 2048;
 
-/// How long the command may take. It may have to ask for a new token over the network.
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// What the Azure CLI prints.
 #[derive(Deserialize)]
 struct Printed<'a> {
@@ -36,8 +33,8 @@ struct Printed<'a> {
 }
 
 /// An access token by this command.
-pub(super) fn from_command(words: &[String], terminal: &Terminal) -> Result<SecretString, Problem> {
-    let said = run(words, terminal)?;
+pub(super) fn from_command(words: &[String], limit: Duration, terminal: &Terminal) -> Result<SecretString, Problem> {
+    let said = run(words, limit, terminal)?;
     let named = &words.join(" ");
     let unreadable = || {
         Problem::failed(format!("`{named}` does not print an access token, as JSON with accessToken"))
@@ -80,7 +77,7 @@ fn checked(token: &str) -> Option<SecretString> {
 }
 
 /// Runs a command, and returns what it prints. What it has to say besides is shown where it fails.
-fn run(words: &[String], terminal: &Terminal) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn run(words: &[String], limit: Duration, terminal: &Terminal) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let named = &words.join(" ");
     let (program, arguments) = words.split_first().ok_or_else(|| Problem::failed("publish.token_command is empty"))?;
     let mut command = Command::new(program);
@@ -91,7 +88,7 @@ fn run(words: &[String], terminal: &Terminal) -> Result<Zeroizing<Vec<u8>>, Prob
                     token over with --token-stdin.";
         Problem::failed(format!("the access token's command `{named}` can't be run: {error}")).next(next)
     })?;
-    let Outcome { end, printed, said } = running.wait(terminal)?;
+    let Outcome { end, printed, said } = running.wait(limit, terminal)?;
     let with_its_words = |problem: Problem| {
         let said = String::from_utf8_lossy(&said);
         let lines = said.lines().filter(|line| !line.trim().is_empty());
@@ -104,7 +101,7 @@ fn run(words: &[String], terminal: &Terminal) -> Result<Zeroizing<Vec<u8>>, Prob
         End::TooMuch => Err(Problem::failed(format!("`{named}` prints more than any access token"))
             .next("Run it yourself, and look at publish.token_command in the settings.")),
         End::Late => {
-            Err(with_its_words(Problem::failed(format!("`{named}` did not end within {} seconds", LIMIT.as_secs())))
+            Err(with_its_words(Problem::failed(format!("`{named}` did not end within {} seconds", limit.as_secs())))
                 .next("Run it yourself: it may want something of you."))
         }
     }
@@ -141,12 +138,12 @@ impl Running {
     }
 
     /// Waits until it has ended, and reads what it prints until then. What it started may hold its output open for longer.
-    fn wait(mut self, terminal: &Terminal) -> Result<Outcome, Problem> {
+    fn wait(mut self, limit: Duration, terminal: &Terminal) -> Result<Outcome, Problem> {
         let (mut stdout, mut stderr) = (self.child.stdout.take(), self.child.stderr.take());
         // With room for all of it from the start: a vector that grows leaves copies behind.
         let mut printed = Zeroizing::new(Vec::with_capacity(LONGEST_ANSWER + CHUNK));
         let mut said = Vec::new();
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit;
         let end = loop {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break End::Late };
             let pipes = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -15,6 +16,8 @@ pub struct PublishConfig {
     pub graph_url: Option<String>,
     /// The command that prints an access token for it, and its arguments.
     pub token_command: Option<Vec<String>>,
+    /// For how long it is waited for; 60 seconds when absent.
+    pub token_seconds: Option<u64>,
 }
 
 /// A place that public keys are registered in.
@@ -71,6 +74,12 @@ impl PublishConfig {
     pub fn token_command(&self) -> Vec<String> {
         let default = || TOKEN_COMMAND.iter().map(|&word| word.to_owned()).collect();
         self.token_command.clone().unwrap_or_else(default)
+    }
+
+    /// For how long the command is waited for.
+    #[must_use]
+    pub fn token_limit(&self) -> Duration {
+        Duration::from_secs(self.token_seconds.unwrap_or(60))
     }
 
     /// What can't be used of it: the setting, and what is wrong.

@@ -363,6 +363,13 @@ pub const SECTIONS: &[Section] = &[
                 holds: Holds::AtOnce,
                 about: "What prints an access token for Microsoft Graph, as JSON with accessToken. No shell reads it.",
             },
+            Setting {
+                name: "token_seconds",
+                values: "1 to 3600",
+                default: Default::Is("60"),
+                holds: Holds::AtOnce,
+                about: "How long that may take.",
+            },
         ],
     },
 ];

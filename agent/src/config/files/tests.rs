@@ -75,6 +75,7 @@ fn unknown_settings_are_refused() {
         ("[publish]\nplace = \"keys\"\n", false),
         ("[publish]\ngraph_url = \"http://graph.example\"\n", false),
         ("[publish]\ntoken_command = []\n", false),
+        ("[publish]\ntoken_seconds = 0\n", false),
         ("[publish]\ntoken_command = \"az\"\n", false),
         ("[[upstream]]\n", false),
         ("[[upstream]]\nsocket = \"/run/other\"\nkeys = 2\n", false),
@@ -185,6 +186,7 @@ fn the_reference_says_what_holds_where_nothing_is_given() {
     assert_eq!(said.publish.place(home), nothing.publish.place(home));
     assert_eq!(said.publish.graph_url(), nothing.publish.graph_url());
     assert_eq!(said.publish.token_command(), nothing.publish.token_command());
+    assert_eq!(said.publish.token_limit(), nothing.publish.token_limit());
     assert_eq!((said.lock_on, said.allow_root), (nothing.lock_on, nothing.allow_root));
 
     let host = |others: &str| read(&[&format!("[[host]]\nname = \"a\"\noffer = []\n{others}")]).unwrap().config.host;
