@@ -15,6 +15,7 @@ mod named_key;
 mod new_key;
 mod output;
 mod problem;
+mod progress;
 mod proof;
 mod public_key;
 mod publication;
@@ -145,5 +146,49 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    /// These do something, or print what another program reads.
+    const WITHOUT_JSON: &[&str] = &[
+        "add",
+        "remove",
+        "publish",
+        "gen-keys",
+        "refresh",
+        "tokens name",
+        "tokens forget",
+        "tokens set-pin",
+        "tokens change-pin",
+        "tokens fingerprints add",
+        "tokens fingerprints rename",
+        "tokens fingerprints remove",
+        "tokens credentials delete",
+        "audit report",
+        "audit export",
+        "attach",
+        "unlock",
+        "ssh-config",
+        "completions",
+        "manual",
+    ];
+
+    /// docs/json.md has their members.
+    #[test]
+    fn what_tells_something_has_json() {
+        fn without(command: &clap::Command, name: &str, found: &mut Vec<String>) {
+            let has_json = command.get_arguments().any(|argument| argument.get_id() == "json");
+            if !has_json && (!command.has_subcommands() || !command.is_subcommand_required_set()) {
+                found.push(name.to_owned());
+            }
+            for command in command.get_subcommands() {
+                without(command, format!("{name} {}", command.get_name()).trim(), found);
+            }
+        }
+        let mut found = Vec::new();
+        without(&Arguments::command(), "", &mut found);
+        found.sort();
+        let mut expected = WITHOUT_JSON.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "a command that tells something has --json, and a section in docs/json.md");
     }
 }

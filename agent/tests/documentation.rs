@@ -45,6 +45,7 @@ fn the_links_within_pages_lead_somewhere() {
         "architecture.md",
         "audit.md",
         "guide.md",
+        "json.md",
         "settings.md",
         "threat-model.md",
         "troubleshooting.md",

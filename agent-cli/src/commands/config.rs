@@ -28,6 +28,9 @@ enum Command {
     Check {
         /// This file, and not the ones that the agent reads
         file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Shows all settings, each with the place where it is given; the running agent's may be older (see `status`)
     Show {
@@ -40,36 +43,70 @@ enum Command {
         /// The administrator's, whose settings hold where yours gives none
         #[arg(long)]
         system: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
+}
+
+/// Where a file is.
+#[derive(Debug, Serialize)]
+struct Place<'a> {
+    file: &'a Path,
+    exists: bool,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    usable: bool,
+    /// Those that were read; none where one of them has a mistake.
+    files: &'a [PathBuf],
+    mistakes: &'a [agent::config::Problem],
 }
 
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     let paths = find(None)?;
     match &options.command {
-        Command::Check { file } => check(file.as_deref(), &paths)?,
+        Command::Check { file, json } => return check(file.as_deref(), &paths, *json),
         Command::Show { json: true } => print_json(&Entry::of(&load(&paths)?))?,
         Command::Show { json: false } => print(&describe(&load(&paths)?))?,
-        Command::Path { system: true } => print(&paths.system_config.display().to_string())?,
-        Command::Path { system: false } => print(&paths.config.display().to_string())?,
+        Command::Path { system, json } => {
+            let file = if *system { &paths.system_config } else { &paths.config };
+            if *json {
+                print_json(&Place { file, exists: file.exists() })?
+            } else {
+                print(&file.display().to_string())?
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(file: Option<&Path>, paths: &Paths) -> Result<(), Problem> {
+fn check(file: Option<&Path>, paths: &Paths, json: bool) -> Result<ExitCode, Problem> {
     let loaded = match file {
         Some(file) if !file.exists() => {
             return Err(Problem::failed(format!("{}: there is no such file", file.display())));
         }
-        Some(file) => Loaded::read(&[file]).map_err(wrong)?,
-        None => load(paths)?,
+        Some(file) => Loaded::read(&[file]),
+        None => Loaded::of(paths),
     };
+    if json {
+        let (files, mistakes) = match &loaded {
+            Ok(loaded) => (loaded.files.as_slice(), [].as_slice()),
+            Err(Problems(mistakes)) => ([].as_slice(), mistakes.as_slice()),
+        };
+        print_json(&Checked { usable: loaded.is_ok(), files, mistakes })?;
+        return Ok(if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let loaded = loaded.map_err(wrong)?;
     let good = |file: &PathBuf| print(&safe(&format!("{}: all settings can be used", file.display())));
     loaded.files.iter().try_for_each(good)?;
     if loaded.files.is_empty() {
         print("There is no configuration file, so what holds by default does: see `agent-cli config show`.")?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load(paths: &Paths) -> Result<Loaded, Problem> {

@@ -95,7 +95,8 @@ struct List<'a> {
 struct Entry<'a> {
     #[serde(flatten)]
     recorded: &'a Recorded,
-    meaning: &'static str,
+    /// What the code means. (A signature's `meaning` is what was to be signed.)
+    code_meaning: &'static str,
     /// The setting that decides it, where one does.
     setting: Option<&'static str>,
     next: &'static str,
@@ -110,7 +111,7 @@ impl<'a> Entry<'a> {
         let (code, refusal) = (recorded.denial.code, recorded.refusal());
         Self {
             recorded,
-            meaning: code.meaning(),
+            code_meaning: code.meaning(),
             setting: code.setting(),
             next: code.next(),
             asked: refusal.asked,
@@ -183,7 +184,7 @@ mod tests {
         let expected = serde_json::json!({
             "id": 12, "time": "2026-11-22T10:00:00Z", "code": "forwarded-management",
             "agent": {"instance": "default", "run": 5, "pid": 1, "version": "1", "boot_id": "boot", "config": "0".repeat(64)},
-            "reason": code.meaning(), "meaning": code.meaning(), "setting": "forwarded_management", "next": code.next(),
+            "reason": code.meaning(), "code_meaning": code.meaning(), "setting": "forwarded_management", "next": code.next(),
             "kind": "other", "request": "remove all", "bindings": [],
             "peer": {"pid": 7, "uid": 1000, "pinned": true, "programs": [
                 {"pid": 7, "name": "ssh", "executable": null},

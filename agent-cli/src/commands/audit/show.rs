@@ -1,5 +1,6 @@
 //! `agent-cli audit show`.
 
+use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 use super::filter::Filter;
 use crate::output::{print, print_json_line};
 use crate::problem::Problem;
+use crate::progress::Progress;
 use crate::safe::safe;
 
 /// What to show.
@@ -26,6 +28,8 @@ pub(crate) struct Options {
 /// Prints what the log of `log` says.
 pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
+    // What is shown on a terminal is progress enough.
+    let _progress = (!stdout().is_terminal()).then(|| Progress::of("Reading the record"));
     let mut history = History::default();
     for line in Lines::of(log).map_err(unreadable)? {
         options.read(&mut history, &line.map_err(unreadable)?)?;

@@ -6,18 +6,18 @@ use agent::audit::checkpoint::{Checkpoint, to_be_signed};
 use crate::agent_socket::{AgentSocket, Held};
 use crate::problem::Problem;
 
-/// Has the head signed by the key with this fingerprint, or by the only one there is.
-pub(super) fn sign_head(head: Head, key: Option<&str>) -> Result<Checkpoint, Problem> {
+/// Has the head signed by the key with this fingerprint, or by the only one there is. Gives that key's, too.
+pub(super) fn sign_head(head: Head, key: Option<&str>) -> Result<(Checkpoint, String), Problem> {
     let mut agent = AgentSocket::connect()?;
     let key = chosen(agent.list()?, key)?.key;
     let Some(signature) = agent.sign(&key, &to_be_signed(head))? else {
         return Err(Problem::failed("the agent refused to sign the head").next("`agent-cli why` tells the reason."));
     };
     let checkpoint = Checkpoint { head, key: key.blob, signature };
-    checkpoint
+    let by = checkpoint
         .verified()
         .map_err(|error| Problem::failed(format!("the agent answered with a wrong signature: {error}")))?;
-    Ok(checkpoint)
+    Ok((checkpoint, by))
 }
 
 /// Without a name: the only key on a token, or the only one at all.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::sign::sign_head;
 use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
+use crate::progress::Progress;
 use crate::safe::safe;
 
 /// What to hold it against.
@@ -62,7 +63,10 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
         .anchor
         .as_deref()
         .map_or_else(|| Ok((Vec::new(), None)), |file| anchors(file, options.signer.as_deref()))?;
-    let read = |anchors| verify(log, anchors).map_err(|error| super::unreadable(log, &error));
+    let read = |anchors| {
+        let _progress = Progress::of("Verifying the record");
+        verify(log, anchors).map_err(|error| super::unreadable(log, &error))
+    };
     // What the agent writes of the fresh signature is looked at as all the rest.
     let token = options.token.then(|| fresh(&read(vec![])?, options.key.as_deref())).transpose()?;
     let answer = Answer { report: read(anchors)?, checkpoint_by, token };
@@ -81,7 +85,7 @@ fn fresh(report: &Report, key: Option<&str>) -> Result<Fresh, Problem> {
         let next = "Name the key with --key SHA256:…, one that `agent-cli audit verify` shows a counter of.";
         return Err(Problem::failed("the log has signatures of no such key on a token, or of several").next(next));
     };
-    let Checkpoint { signature, .. } = sign_head(report.head, Some(key))?;
+    let (Checkpoint { signature, .. }, _) = sign_head(report.head, Some(key))?;
     // The signature ends with flags and counter (OpenSSH PROTOCOL.u2f).
     let now = signature.last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
     Ok(Fresh { key: key.clone(), counter_before: counter.last, counter: now })
