@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::program::wait_within;
 use crate::{Output, PATIENCE, Program};
@@ -27,6 +28,10 @@ impl Terminal {
         let name = ptsname(&ours, Vec::new()).expect("a terminal has a name");
         let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let theirs = OpenOptions::new().read(true).write(true).open(path).expect("a new terminal can be opened");
+        // Ctrl-C would throw away what the program writes at that moment, once it is told of it.
+        let mut modes = tcgetattr(&theirs).expect("a terminal has modes");
+        modes.local_modes |= LocalModes::NOFLSH;
+        tcsetattr(&theirs, OptionalActions::Now, &modes).expect("a terminal's modes can be set");
         let inner = program.into_command();
         // util-linux's setsid makes the terminal the controlling one, without which a program has no /dev/tty.
         let mut command = Command::new("setsid");
