@@ -172,6 +172,8 @@ fn each_command_prints_the_members_that_are_documented() {
         let printed = agent.cli(command.split(' ').chain(["--json"])).run().success().stdout;
         page.holds(command, &printed);
     }
+    let nowhere = agent.cli(["published", "--json", "--to"]).arg(env.path("authorized_keys"));
+    page.holds("published", &nowhere.run().code(1).stdout);
     page.holds("doctor", &agent.cli(["doctor", "--json"]).run().stdout);
     for command in ["tokens credentials", "tokens fingerprints"] {
         let arguments = ["-S"].into_iter().chain(command.split(' ')).chain(["--json"]);
