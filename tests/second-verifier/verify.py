@@ -104,7 +104,7 @@ class Verifier:
         self.request(record, file, number)
         self.anchored(file, number)
         if not ended:
-            self.find("torn_tail", file, number)
+            self.find("torn_tail" if file == self.log.current else "tampered", file, number)
 
     def torn(self, record, file, number):
         named = (record["length"], record["hash"]) if record.get("act") == "torn" else None

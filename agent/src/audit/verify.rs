@@ -191,7 +191,9 @@ impl Verifier {
         let checked = self.request(record, line);
         self.anchored(line);
         if !line.ended {
-            self.find(Kind::TornTail, line, "the last record has no line's end");
+            // A segment is put aside once all of it is written.
+            let kind = if self.segment == self.current { Kind::TornTail } else { Kind::Tampered };
+            self.find(kind, line, "the last record has no line's end");
         }
         checked
     }

@@ -21,11 +21,13 @@ pub(crate) fn classes(real: &Files) -> Vec<(&'static str, Vec<Files>)> {
     };
     let place = lines.len() / 2;
     let whole = &real.0[last].1;
-    let cut_by = |bytes: usize| {
+    let cut = |file: usize, bytes: usize| {
         let mut cut = real.clone();
-        cut.0[last].1.truncate(whole.len() - bytes);
+        let left = cut.0[file].1.len() - bytes;
+        cut.0[file].1.truncate(left);
         cut
     };
+    let cut_by = |bytes| cut(last, bytes);
     vec![
         ("a bit flipped in any field of a record that is not the last", bits_flipped(real)),
         (
@@ -47,6 +49,7 @@ pub(crate) fn classes(real: &Files) -> Vec<(&'static str, Vec<Files>)> {
         ("the tail cut behind a record", vec![with(&|lines| lines.truncate(place)), with(&|lines| drop(lines.pop()))]),
         ("the tail cut within a record", vec![cut_by(2), cut_by(whole.len() - real.last_line() - 1)]),
         ("the last line's end cut", vec![cut_by(1)]),
+        ("the line's end of a full segment cut", (0..last).map(|file| cut(file, 1)).collect()),
         ("the last file removed", vec![Files([&real.0[..last], &[(real.0[last].0.clone(), vec![])]].concat())]),
         ("a segment removed that is not the first", vec![Files([&real.0[..1], &real.0[2..]].concat())]),
         ("the first segments removed", vec![Files(real.0[1..].to_vec()), Files(real.0[2..].to_vec())]),
