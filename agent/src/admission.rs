@@ -14,7 +14,7 @@ use crate::logging::Throttle;
 use crate::peer::Peer;
 
 /// The most connections to the agent's socket. A big `git` or `ansible` run holds some hundred; each idle one costs a few
-/// KiB, so that all of them stay below 32 MiB.
+/// KiB, so that all of them stay below 16 MiB.
 const MOST_CLIENTS: usize = 2048;
 
 /// The most of them a process may have: more than any program opens, and an eighth of all.

@@ -39,6 +39,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn next_client(socket: &Socket, admission: &Arc<Admission>) -> (UnixStream, Peer, Admitted) {
     static FAILURES: Throttle = Throttle::new();
     loop {
+        // However many knock: those who are in come first, each time.
+        tokio::task::yield_now().await;
         let accepted = socket.connection().await.and_then(|stream| Ok((stream.peer_cred()?, stream)));
         let (credentials, stream) = match accepted {
             Ok(accepted) => accepted,
@@ -127,7 +129,8 @@ async fn converse(mut stream: UnixStream, mut session: Session, admitted: &Admit
             tokio::task::yield_now().await;
         }
         let answer = {
-            let mut work = std::pin::pin!(session.answer(&frame));
+            // Apart, so that a connection that waits does not hold what a request needs: ten times as much.
+            let mut work = Box::pin(session.answer(&frame));
             loop {
                 tokio::select! {
                     biased;
