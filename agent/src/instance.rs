@@ -15,12 +15,13 @@ use crate::audit::log::FileLog;
 use crate::audit::record::Act;
 use crate::claim::Claim;
 use crate::config::Loaded;
-use crate::in_force::{self, Reloading};
 use crate::keystore::Keystore;
-use crate::leaving::{self, Lookout};
+use crate::leaving;
 use crate::listener;
+use crate::lookout::Lookout;
 use crate::programs::helper_program;
 use crate::prompt::Chain;
+use crate::reloading::{self, Reloading};
 use crate::signals::{End, Hangup, KeyDrop};
 use crate::socket::Socket;
 use crate::token::helper::Helpers;
@@ -102,7 +103,7 @@ impl Instance {
         agent.default_lifetime = options.default_lifetime;
         agent.lookout = Lookout::new(&config.lock_on);
         agent.put_in_force(config.settings(), limits, config.host.clone());
-        agent.change_config_status(|status| *status = in_force::status(&loaded, &loaded));
+        agent.change_config_status(|status| *status = reloading::status(&loaded, &loaded));
         let reloading = Reloading::new(hangup, paths.clone(), helpers.clone(), loaded);
         // Without keys on tokens it may never be needed. Each request starts the next one's.
         if !agent.keystore.list(since_boot()).is_empty() {

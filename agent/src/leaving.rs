@@ -3,7 +3,6 @@
 //! (org.freedesktop.login1(5)).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -42,46 +41,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// After this, the bus is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// What locks the agent, and whether it is seen.
-#[derive(Debug, Default)]
-pub(crate) struct Lookout {
-    reasons: Vec<LeaveReason>,
-    /// Why nothing is seen at the moment.
-    trouble: Mutex<Option<String>>,
-}
-
-impl Lookout {
-    pub(crate) fn new(reasons: &[LeaveReason]) -> Self {
-        Self { reasons: reasons.to_vec(), trouble: Mutex::new(Some("logind was not reached yet".into())) }
-    }
-
-    /// What locks the agent, or why nothing does; None where it is not set up to.
-    pub(crate) fn standing(&self) -> Option<Result<String, String>> {
-        let names = self.reasons.iter().map(|reason| match reason {
-            LeaveReason::Suspend => "suspend",
-            LeaveReason::ScreenLock => "screen lock",
-        });
-        let names = names.collect::<Vec<_>>().join(", ");
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (!self.reasons.is_empty()).then(|| trouble.map_or(Ok(names), Err))
-    }
-
-    fn sees(&self, reason: LeaveReason) -> bool {
-        self.reasons.contains(&reason)
-    }
-
-    /// True where that is another one than before.
-    fn set_trouble(&self, trouble: Option<String>) -> bool {
-        let mut now = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = *now != trouble;
-        *now = trouble;
-        other
-    }
-}
-
 /// Locks and unlocks the agent as its person leaves and comes back, for ever.
 pub(crate) async fn watch(agent: &Agent) {
-    if agent.lookout.reasons.is_empty() {
+    if agent.lookout.is_idle() {
         return std::future::pending().await;
     }
     loop {

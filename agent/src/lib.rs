@@ -34,6 +34,7 @@ pub mod limits;
 pub mod listener;
 mod lock;
 pub mod logging;
+mod lookout;
 #[cfg(test)]
 mod made_by_openssh;
 mod manage;
@@ -50,6 +51,7 @@ mod process_table;
 mod programs;
 pub mod prompt;
 pub mod refusal;
+mod reloading;
 mod session;
 pub mod session_binding;
 pub mod sign;

@@ -1,13 +1,10 @@
 //! Which token is asked, and what the person has to say to that before it gets a PIN.
 
-use std::future::Future;
-
 use super::absent::{Absence, Ended};
 use super::token::Asking;
 use crate::denial::{Code, Denial};
 use crate::policy::Permit;
 use crate::prompt::{Prompt, Prompter};
-use crate::token::hidraw::LOOK_AGAIN;
 use crate::token::select::{Selected, Standing, Wanted, select};
 use crate::token::{Exchange, TokenError};
 
@@ -48,7 +45,7 @@ impl Asking<'_> {
         let prompt = Prompt { lines: self.occasion(permit, token).lines(), question: question.into() };
         let asked = self.agent().prompts.confirm(&prompt);
         let limit = self.agent().settings().limits.prompt;
-        let answered = self.patience.wait_at_most(limit, Code::PromptTimeout, while_plugged(token, asked)).await;
+        let answered = self.patience.wait_at_most(limit, Code::PromptTimeout, token.while_plugged(asked)).await;
         self.agent().prompts.settled().await;
         answered???;
         self.agent().pluggings.confirm(&token.plugging);
@@ -73,19 +70,5 @@ impl Asking<'_> {
             known: self.known,
             pluggings: &self.agent().pluggings,
         }
-    }
-}
-
-/// Waits for a person's answer as long as the token is there that it is about.
-pub(super) async fn while_plugged<T>(token: &Selected, answer: impl Future<Output = T>) -> Result<T, Denial> {
-    let pulled_out = async {
-        while token.is_plugged() {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        answer = answer => Ok(answer),
-        () = pulled_out => Err(Denial::plain(Code::TokenAbsent)),
     }
 }

@@ -7,7 +7,6 @@ use secrecy::ExposeSecret;
 
 use super::Signing;
 use super::absent::{Absence, Ended};
-use super::choose::while_plugged;
 use super::patience::Patience;
 use super::retry::{Next, Tries};
 use super::trail::{Signed, Trail};
@@ -160,7 +159,7 @@ impl Asking<'_> {
 
         if permit.requirements().confirm {
             let occasion = self.occasion(&permit, token);
-            while_plugged(token, self.signing.confirm(&occasion, self.patience)).await??;
+            token.while_plugged(self.signing.confirm(&occasion, self.patience)).await??;
         }
         loop {
             // 9: the PIN, if the token needs it.

@@ -1,7 +1,6 @@
 //! How a token's user is verified in one request: the token's state, the prompts for a PIN, the PIN that is proven by
 //! itself.
 
-use super::choose::while_plugged;
 use super::retry::Tries;
 use super::token::Asking;
 use crate::audit::record::Verification;
@@ -66,7 +65,7 @@ impl Asking<'_> {
         loop {
             let occasion = self.occasion(permit, token);
             let asked = self.signing.secret(&occasion, tries.pin_question(left), self.patience);
-            let pin = Pin(while_plugged(token, asked).await??);
+            let pin = Pin(token.while_plugged(asked).await??);
             if pin.is_possible() {
                 return Ok(Some(pin));
             }
@@ -78,7 +77,7 @@ impl Asking<'_> {
         let prompt = Prompt { lines: self.occasion(permit, token).lines(), question: stake };
         let asked = self.agent().prompts.confirm(&prompt);
         let limit = self.agent().settings().limits.prompt;
-        let answer = self.patience.wait_at_most(limit, Code::PromptTimeout, while_plugged(token, asked)).await??;
+        let answer = self.patience.wait_at_most(limit, Code::PromptTimeout, token.while_plugged(asked)).await??;
         pin_guard::insisted(answer, left)
     }
 

@@ -3,12 +3,13 @@
 
 use ssh_key::public::KeyData;
 
-use super::hidraw::Plugging;
+use super::hidraw::{LOOK_AGAIN, Plugging};
 use super::known::{KnownToken, holder_of};
 use super::pluggings::Pluggings;
 use super::probe::{Answer, probe, probe_marker, recognise};
 use super::protocol::{Bytes, Command, Device, Failure, Reply};
 use super::{Exchange, TokenError};
+use crate::denial::{Code, Denial};
 use crate::identity::Credential;
 
 /// The token that is going to be asked.
@@ -37,6 +38,23 @@ impl Selected {
     #[must_use]
     pub(crate) fn is_plugged(&self) -> bool {
         self.plugging.is_current()
+    }
+
+    /// Waits for a person's answer as long as the token is there that it is about.
+    ///
+    /// # Errors
+    /// When it was pulled out.
+    pub(crate) async fn while_plugged<T>(&self, answer: impl Future<Output = T>) -> Result<T, Denial> {
+        let pulled_out = async {
+            while self.is_plugged() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            () = pulled_out => Err(Denial::plain(Code::TokenAbsent)),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod attention;
 mod facts;
+mod headline;
 pub(crate) mod inert;
 mod names;
 mod page;

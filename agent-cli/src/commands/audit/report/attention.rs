@@ -7,8 +7,8 @@ use agent::audit::record::{Act, Outcome};
 use jiff::Timestamp;
 
 use super::super::reading;
+use super::headline::Headline;
 use super::names::Names;
-use super::row::what;
 
 /// So many of each kind are named: the last ones.
 const FEW: usize = 6;
@@ -140,8 +140,8 @@ impl Attention {
         };
         found.count += 1;
         let words = match reading::denial(entry) {
-            Some(denial) => format!("{}: {}", what(entry, names).in_words(), denial.code),
-            None => what(entry, names).in_words(),
+            Some(denial) => format!("{}: {}", Headline::of(entry, names).in_words(), denial.code),
+            None => Headline::of(entry, names).in_words(),
         };
         if found.last.len() >= FEW {
             found.last.pop_front();

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::super::reading::{self, counted};
 use super::names::{Host, Names};
-use super::summary::holder;
 
 const USER_PRESENT: u8 = 1;
 const USER_VERIFIED: u8 = 4;
@@ -187,6 +186,18 @@ fn signer(signer: &Signer) -> Vec<Fact> {
         facts.push(fact("User to be verified by", verified_by(*user_verification)));
     }
     facts
+}
+
+/// What holds a key, in a few words.
+pub(super) fn holder(signer: &Signer) -> String {
+    match signer {
+        Signer::Token { token, .. } => match &token.name {
+            Some(name) => format!("token “{name}”"),
+            None => format!("token {}", token.product),
+        },
+        Signer::Software => "software".into(),
+        Signer::Upstream { socket } => format!("agent at {socket}"),
+    }
 }
 
 fn evidence(intent: &Intent, outcome: &Outcome) -> Vec<Fact> {

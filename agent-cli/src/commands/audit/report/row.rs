@@ -1,13 +1,14 @@
 //! One thing that happened: a line to be read among thousands, and all its evidence behind it.
 
 use agent::audit::history::{Entry, What};
-use agent::audit::record::{Act, Meaning, Outcome};
+use agent::audit::record::Outcome;
 use agent::audit::verify::Checked;
 use askama::Template;
 
 use super::super::reading::{self, Kind, counted};
-use super::facts::{Section, act_in_words, peer, sections, verified_by};
-use super::names::{Host, Names};
+use super::facts::{Section, peer, sections, verified_by};
+use super::headline::Headline;
+use super::names::Names;
 
 /// A row, closed and open.
 #[derive(Debug, Template)]
@@ -28,16 +29,6 @@ pub(super) struct Row {
     sections: Vec<Section>,
 }
 
-/// What was asked, in the words of the closed row.
-#[derive(Debug)]
-pub(super) struct Headline {
-    verb: &'static str,
-    /// As whom, for what, with what.
-    object: String,
-    at: Option<Host>,
-    through: Vec<Host>,
-}
-
 #[derive(Debug)]
 struct Badge {
     class: &'static str,
@@ -49,49 +40,6 @@ struct Badge {
 struct Verdict {
     class: &'static str,
     text: String,
-}
-
-impl Headline {
-    pub(super) fn in_words(&self) -> String {
-        let at = self.at.as_ref().map_or_else(String::new, |at| format!(" at {}", at.in_short()));
-        let through: String = self.through.iter().map(|hop| format!(" through {}", hop.in_short())).collect();
-        format!("{} {}{at}{through}", self.verb, self.object)
-    }
-}
-
-/// What was asked, or done.
-pub(super) fn what(entry: &Entry, names: &Names) -> Headline {
-    if let What::Act { act } = &entry.what {
-        let (name, about) = match act {
-            Act::Refused { request, .. } => ("asked to", request.clone()),
-            _ => ("", act_in_words(act)),
-        };
-        return Headline { verb: name, object: cut(about), at: None, through: Vec::new() };
-    }
-    let Some(subject) = entry.subject() else {
-        return Headline { verb: "", object: "a request that is not on record".into(), at: None, through: Vec::new() };
-    };
-    let (verb, object) = match &subject.meaning {
-        Meaning::Login { user, .. } => ("log in as", user.clone()),
-        Meaning::Signature { namespace } => ("sign for", namespace.clone()),
-        Meaning::Certificate { certificate, .. } => ("issue", certificate.clone()),
-        Meaning::Opaque => ("sign", "unknown data".into()),
-    };
-    Headline {
-        verb,
-        object,
-        at: reading::destination(subject).map(|host| names.host(host)),
-        through: reading::through(subject).map(|host| names.host(host)).collect(),
-    }
-}
-
-/// A closed row has one line.
-fn cut(text: String) -> String {
-    const LONGEST: usize = 160;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }
 
 impl Row {
@@ -109,7 +57,7 @@ impl Row {
             datetime: entry.time.to_string(),
             time: entry.time.strftime("%H:%M:%S").to_string(),
             state: state(entry),
-            what: what(entry, names),
+            what: Headline::of(entry, names),
             key: subject.map(|subject| subject.key.clone()),
             by: by(entry),
             badges: badges(entry, checked, wrong_pins, has_problem),

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use agent::audit::history::{Entry, What};
-use agent::audit::record::{Meaning, Outcome, Signer, Verification};
+use agent::audit::record::{Meaning, Outcome, Verification};
 use agent::audit::verify::Checked;
 use agent::denial::Code;
 use jiff::Timestamp;
 
 use super::super::reading::{self, Kind};
 use super::attention::Attention;
+use super::facts::holder;
 use super::names::Names;
 use super::timeline::Timeline;
 
@@ -211,17 +212,5 @@ impl Summary {
                 Verification::None => of.unverified += 1,
             }
         }
-    }
-}
-
-/// What holds a key, in a few words.
-pub(super) fn holder(signer: &Signer) -> String {
-    match signer {
-        Signer::Token { token, .. } => match &token.name {
-            Some(name) => format!("token “{name}”"),
-            None => format!("token {}", token.product),
-        },
-        Signer::Software => "software".into(),
-        Signer::Upstream { socket } => format!("agent at {socket}"),
     }
 }
