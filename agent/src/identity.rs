@@ -117,6 +117,19 @@ impl SkFlags {
     pub fn user_verification_required(self) -> bool {
         self.0 & Self::USER_VERIFICATION_REQUIRED != 0
     }
+
+    /// Whether its token lists it among the keys that it keeps.
+    #[must_use]
+    pub fn is_resident(self) -> bool {
+        self.0 & Self::RESIDENT_KEY != 0
+    }
+
+    /// Whether its token may not tell before its user is verified that it holds the key: it hides verify-required resident keys.
+    /// Of a token with a sensor, `ssh-add -K` and `ssh-keygen -K` do not tell which keys these are (sk-usbhid.c, `read_rks`).
+    #[must_use]
+    pub fn may_hide(self) -> bool {
+        self.user_verification_required() || self.is_resident()
+    }
 }
 
 /// The FIDO application of a public key, if it is one of a token.

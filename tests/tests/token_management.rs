@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
-use agent::audit::record::{Act, TokenChange};
+use agent::audit::record::{Act, Outcome, TokenChange, Verification};
 use agent::denial::Code;
 use serde_json::{Value, json};
 use soft_token::{Command, Device, Sample, TokenOptions, Touch, What};
@@ -455,4 +455,22 @@ fn a_verify_required_key_of_a_fingerprint_token_signs_once_it_is_added() {
     assert!(added.stderr.contains(&key.fingerprint()), "{}", added.stderr);
     let login = rival.program("ssh").arg("-F").arg(env.ssh_config()).args(["device", "true"]).run().code(255);
     assert!(login.stderr.contains("agent refused operation"), "{}", login.stderr);
+}
+
+/// The same, where the settings have each signature verified: what `ssh-add -K` leaves out is not needed then.
+#[test]
+fn a_key_that_ssh_add_took_from_a_fingerprint_token_signs_where_the_settings_verify() {
+    let env = Env::new();
+    let token = env.plug(TokenKind::Fingerprint.options());
+    let key = env.ssh_keygen(&Recipe::ed25519().resident().verify_required());
+    let device = env.host("device");
+    device.authorize(&key);
+    let agent = env.agent().setting("user_verification = \"built-in-then-pin\"").start();
+    let add = env.program_with_tokens("ssh-add").env("SSH_AUTH_SOCK", agent.socket()).arg("-K");
+    add.asking(&env.person_who_types(PIN)).run().success();
+    agent.ssh(["device", "true"]).run().success();
+    let (_, outcome) = agent.audit().signatures().pop().expect("it is on record");
+    let Outcome::Signed { assertion: Some(assertion), .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(assertion.user_verification, Verification::BuiltIn);
+    assert_eq!(token.pin_retries(), 8);
 }

@@ -89,8 +89,8 @@ impl Management<'_> {
                 Holds::Yes => return Err(same_token(&fingerprint)),
                 Holds::No => {}
                 Holds::NotSaid => {
-                    let flags = self.held(&fingerprint).map(|(_, credential)| credential.flags.0);
-                    let resident = flags.is_some_and(|flags| flags & identity::SkFlags::RESIDENT_KEY != 0);
+                    let resident =
+                        self.held(&fingerprint).is_some_and(|(_, credential)| credential.flags.is_resident());
                     doubts.push(Doubt { fingerprint, resident });
                 }
             }
@@ -222,7 +222,7 @@ impl Management<'_> {
         let Some((identity, credential)) = self.held(fingerprint) else { return Ok(Holds::NotSaid) };
         match patience.wait(probe(exchange, device, &credential, &identity.public_key)).await? {
             Ok(Answer::Proven) => Ok(Holds::Yes),
-            Ok(Answer::No) if !credential.flags.user_verification_required() => Ok(Holds::No),
+            Ok(Answer::No) if !credential.flags.may_hide() => Ok(Holds::No),
             Ok(Answer::No | Answer::NotSaid) => Ok(Holds::NotSaid),
             Err(failure) => Err(Denial::from(&failure)),
         }

@@ -3,8 +3,9 @@
 use super::absent::{Absence, Ended};
 use super::token::Asking;
 use crate::denial::{Code, Denial};
-use crate::policy::Permit;
+use crate::policy::{Permit, UserVerification};
 use crate::prompt::{Prompt, Prompter};
+use crate::token::known::holder_of;
 use crate::token::select::{Selected, Standing, Wanted, select};
 use crate::token::{Exchange, TokenError};
 
@@ -15,7 +16,7 @@ impl Asking<'_> {
         let prompt = Prompt { lines, question: "Touch the token that holds this key.".into() };
         let mut notice = None;
         let mut on_choice = || notice = Some(self.agent().prompts.notify_presence(&prompt));
-        let wanted = self.wanted();
+        let wanted = self.wanted(permit);
         let selected = self.patience.wait(select(exchange, &wanted, &mut on_choice)).await?;
         drop(notice);
         selected.map_err(|failure| {
@@ -57,16 +58,18 @@ impl Asking<'_> {
     pub(super) async fn remember(&self, token: &Selected) {
         self.agent().pluggings.signed_with(&token.plugging, self.fingerprint);
         let Some(name) = &token.name else { return };
-        if self.wanted().holder().is_none_or(|holder| holder.name != *name) {
+        if holder_of(self.known, self.fingerprint).is_none_or(|holder| holder.name != *name) {
             self.agent().remember_keys(name, vec![self.fingerprint.to_owned()]).await;
         }
     }
 
-    fn wanted(&self) -> Wanted<'_> {
+    fn wanted(&self, permit: &Permit) -> Wanted<'_> {
+        let is_verified = permit.requirements().user_verification != UserVerification::NotRequired;
         Wanted {
             credential: self.credential,
             key: &self.identity.public_key,
             fingerprint: self.fingerprint,
+            may_hide: self.credential.flags.may_hide() && is_verified,
             known: self.known,
             pluggings: &self.agent().pluggings,
         }

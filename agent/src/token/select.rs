@@ -83,6 +83,8 @@ pub(crate) struct Wanted<'a> {
     pub key: &'a KeyData,
     /// Its fingerprint.
     pub fingerprint: &'a str,
+    /// Whether the token may keep it to itself that it holds the key: until its user is verified, which is going to happen.
+    pub may_hide: bool,
     /// The tokens that the person has named.
     pub known: &'a [KnownToken],
     /// What was found out since devices were plugged in.
@@ -115,7 +117,7 @@ pub(crate) async fn select(
     for found in found {
         match probe(exchange, &found.0, wanted.credential, wanted.key).await {
             Ok(Answer::Proven) => return Ok(wanted.proven(exchange, found).await),
-            Ok(Answer::No) if !wanted.credential.flags.user_verification_required() => {}
+            Ok(Answer::No) if !wanted.may_hide => {}
             Ok(Answer::No | Answer::NotSaid) => hiding.push(found),
             // One that does not answer as it should does not stand between the person and another.
             Err(failure) => trouble = failure,
