@@ -388,6 +388,33 @@ fn a_host_that_is_not_known() {
     assert!(reason.contains("device is not known"), "{reason}");
 }
 
+/// Each host is looked at, and once, however often it is named or on the way; a way that leads back does not end the look.
+#[test]
+fn hosts_that_are_met_again() {
+    let ready = Ready::new();
+    let known = |names: &str| {
+        let key = ready.device.key().to_openssh().unwrap();
+        fs::write(ready.env.path("known_hosts"), format!("{names} {key}\n")).unwrap();
+    };
+    let looked_at = |named: &[&str], code: i32| {
+        let Examination(findings) = ready.doctor().args(named.iter().copied()).examine(code);
+        let of_hosts = findings.iter().filter(|finding| finding["check"] == "known-hosts");
+        let name = |finding: &Value| finding["reason"].as_str().unwrap().split(' ').next().unwrap().to_owned();
+        of_hosts.map(name).collect::<Vec<_>>()
+    };
+    ready.ssh_setting("Host one two\n  ProxyJump device");
+    known("one,two,device");
+    assert_eq!(looked_at(&["one", "two", "device", "one"], 0), ["one", "device", "two"]);
+    known("one,device");
+    assert_eq!(looked_at(&["one", "two"], 1), ["one", "device", "two"]);
+
+    ready.ssh_setting("Host far\n  ProxyJump near,back\nHost back\n  ProxyJump far");
+    known("far,back");
+    assert_eq!(looked_at(&["far"], 1), ["far", "back", "near"]);
+    let (reason, _) = ready.doctor().args(["far"]).finds_bad("known-hosts");
+    assert!(reason.starts_with("near is not known"), "{reason}");
+}
+
 /// What of ssh's configuration would keep the agent from its work.
 #[test]
 fn an_ssh_config_that_defeats_it() {

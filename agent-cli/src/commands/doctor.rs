@@ -120,9 +120,7 @@ fn examine(options: &Options, terminal: Option<&mut Terminal>) -> Result<Examina
     let log = daemon::log_of(daemon.as_ref().ok(), &default_log);
     findings.extend([record::whole(log), record::writable(log), record::anchored(paths), record::clock(log, now)]);
     findings.push(hosts::general(&ssh));
-    for host in &options.hosts {
-        findings.extend(hosts::named(host, ssh_config, paths, keys.as_deref()));
-    }
+    findings.extend(hosts::named(&options.hosts, ssh_config, paths, keys.as_deref()));
     Ok(Examination { findings, reachable: daemon.is_ok() })
 }
 

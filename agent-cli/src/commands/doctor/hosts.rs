@@ -45,12 +45,15 @@ pub(super) fn general(ssh: &Result<SshSettings, String>) -> Finding {
     Finding::good(CHECK, "nothing in it keeps the agent from its work")
 }
 
-/// What holds for one host, and for those on the way there: what defeats the agent, and whether its key is known.
-pub(super) fn named(host: &str, file: Option<&Path>, paths: &Paths, keys: Option<&[Held]>) -> Vec<Finding> {
+/// What holds for these hosts, and for those on the way there, each once: what defeats the agent, and whether its key is known.
+pub(super) fn named(hosts: &[String], file: Option<&Path>, paths: &Paths, keys: Option<&[Held]>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut to_do = vec![host.to_owned()];
+    let mut to_do: Vec<_> = hosts.iter().rev().cloned().collect();
     let mut done = Vec::new();
-    while let Some(host) = to_do.pop().filter(|host| !done.contains(host)) {
+    while let Some(host) = to_do.pop() {
+        if done.contains(&host) {
+            continue;
+        }
         match SshSettings::of(&host, file) {
             Err(error) => findings.push(Finding::bad(CHECK, format!("{host}: {error}"), "Mend ssh's configuration.")),
             Ok(ssh) => {

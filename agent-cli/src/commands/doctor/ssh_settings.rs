@@ -69,8 +69,10 @@ impl SshSettings {
     /// The hosts on the way (`ProxyJump`), the first one first.
     pub(super) fn jumps(&self) -> Vec<String> {
         let hosts = self.one("proxyjump").filter(|jumps| *jumps != "none").unwrap_or_default();
-        // `ssh -G` takes a user and a port before and after the name as ssh does, in this form.
-        hosts.split(',').filter(|host| !host.is_empty()).map(|host| format!("ssh://{host}")).collect()
+        // `ssh` takes a port behind the name of the host to log in on in this form only. What has none has the name by which a
+        // person calls it.
+        let as_destination = |host: &str| if host.contains(':') { format!("ssh://{host}") } else { host.to_owned() };
+        hosts.split(',').filter(|host| !host.is_empty()).map(as_destination).collect()
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
         assert!(settings.is_on("identitiesonly") && !settings.is_on("forwardagent"));
         assert_eq!(settings.files("identityfile", home), [Path::new("/home/me/.ssh/a"), Path::new("/b")]);
         assert_eq!(settings.files("userknownhostsfile", home).len(), 2);
-        assert_eq!(settings.jumps(), ["ssh://me@one:2", "ssh://two"]);
+        assert_eq!(settings.jumps(), ["ssh://me@one:2", "two"]);
         assert_eq!(SshSettings::read("hostname leaf\nport 22\nproxyjump none").known_as("leaf"), "leaf");
         assert!(SshSettings::read("proxyjump none").jumps().is_empty());
         assert_eq!(SshSettings::read("hostkeyalias fabric").known_as("leaf"), "fabric");
