@@ -26,6 +26,7 @@ mod audit;
 mod authority;
 mod built;
 mod env;
+pub mod graph;
 mod host;
 mod keys;
 mod login;

@@ -1,9 +1,9 @@
 //! Where the access token comes from.
 
 use tests::TokenKind;
+use tests::graph::TOKEN;
 
 use crate::fabric::Fabric;
-use crate::graph::TOKEN;
 
 /// Whatever the Azure CLI does, what it says is shown, and nothing is asked of the account.
 #[test]

@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use soft_token::Touch;
+use tests::graph::{ACCOUNT, Answer, TOKEN, get, refusal, stores};
 use tests::{PIN, Recipe, TokenKind};
 
 use crate::fabric::Fabric;
-use crate::graph::{ACCOUNT, TOKEN, get, refusal, stores};
-use crate::server::Answer;
 
 #[test]
 fn a_key_is_created_and_one_that_is_there_is_replaced() {

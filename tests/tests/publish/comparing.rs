@@ -3,10 +3,10 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tests::graph::ACCOUNT;
 use tests::{Ended, KeyFile, PIN, Recipe};
 
 use crate::fabric::Fabric;
-use crate::graph::ACCOUNT;
 
 fn read_json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error} in {}", ended.stdout))

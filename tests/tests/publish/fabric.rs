@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use soft_token::{Device, Touch};
+use tests::graph::{self, Graph};
 use tests::{Agent, AgentOptions, Ended, Env, KeyFile, Program, Recipe, Scene, TokenKind};
-
-use crate::graph::{Graph, TOKEN};
 
 /// The operator's place.
 pub(crate) struct Fabric {
@@ -24,20 +23,17 @@ impl Fabric {
 
     pub(crate) fn with(kind: TokenKind, agent: impl FnOnce(AgentOptions) -> AgentOptions) -> Self {
         let graph = Graph::start();
-        let url = format!("publish.graph_url = \"{}\"", graph.url());
         let recipe = Recipe::ed25519().resident().verify_required();
-        let Scene { env, token, agent, key, .. } = Scene::with(kind, &recipe, |options| agent(options).setting(&url));
+        let Scene { env, token, agent, key, .. } =
+            Scene::with(kind, &recipe, |options| graph.in_settings(agent(options)));
         token.set_touch(Touch::Always);
-        let fabric = Self { graph, agent, token, key, env };
-        fabric.az(&format!("echo '{{\"accessToken\": \"{TOKEN}\", \"expiresOn\": \"2026-11-22\"}}'"));
-        fabric
+        graph::signed_in(&env);
+        Self { graph, agent, token, key, env }
     }
 
     /// The Azure CLI does this, and writes down how it was called.
     pub(crate) fn az(&self, script: &str) {
-        std::fs::create_dir_all(self.env.path("bin")).unwrap();
-        let calls = self.env.path("az-calls");
-        self.env.script("bin/az", &format!("#!/bin/sh\necho \"$*\" >>'{}'\n{script}\n", calls.display()));
+        graph::azure_cli(&self.env, script);
     }
 
     /// How the Azure CLI was called.

@@ -3,9 +3,9 @@
 use agent::denial::Code;
 use soft_token::Touch;
 use tests::Ended;
+use tests::graph::refusal;
 
 use crate::fabric::Fabric;
-use crate::graph::refusal;
 
 /// `gen-keys --publish` with no passphrase, by PIN, and what is typed afterwards.
 fn gen_keys(fabric: &Fabric, typed: &str) -> Ended {

@@ -9,6 +9,4 @@ mod comparing;
 mod fabric;
 mod file;
 mod generating;
-mod graph;
 mod network;
-mod server;

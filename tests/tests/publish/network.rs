@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStr
 use std::thread;
 
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+use tests::graph::{Answer, Graph, stores};
 use tests::{Ended, TokenKind};
 
 use crate::fabric::Fabric;
-use crate::graph::{Graph, stores};
-use crate::server::Answer;
 
 /// Publishes by way of another address.
 fn publish_by(fabric: &Fabric, url: &str) -> Ended {

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
+mod in_an_account;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use soft_token::{Device, Touch};
-use tests::{Agent, Ended, Env, Host, KeyFile, PIN, Program, Terminal, TokenKind, for_each_token};
+use tests::{Agent, AgentOptions, Ended, Env, Host, KeyFile, PIN, Program, Terminal, TokenKind, for_each_token};
 
 /// A key on a token that has a name, in a file of lines that a host reads.
 struct Before {
@@ -21,9 +23,13 @@ struct Before {
 
 impl Before {
     fn ready(kind: TokenKind) -> Self {
+        Self::with(kind, |agent| agent)
+    }
+
+    fn with(kind: TokenKind, agent: impl FnOnce(AgentOptions) -> AgentOptions) -> Self {
         let env = Env::new();
         let token = env.plug(kind.options());
-        let agent = env.agent().start();
+        let agent = agent(env.agent()).start();
         agent.cli(["-S", "tokens", "name", "red"]).run().success();
         let made = agent.cli(["-S", "gen-keys", "--no-passphrase", "--comment", "me here"]).input(format!("{PIN}\n"));
         made.run().success();
@@ -39,6 +45,12 @@ impl Before {
         Self { agent, token, old, old_line, lines, device, env }
     }
 
+    /// `agent-cli`, with the programs of this place.
+    fn cli(&self, arguments: &[&str]) -> Program {
+        let path = format!("{}:/usr/bin:/bin", self.env.path("bin").display());
+        self.agent.cli(arguments.iter().copied()).env("PATH", path)
+    }
+
     /// `agent-cli refresh` into the host's file, with these options more.
     fn refresh(&self, options: &[&str]) -> Program {
         self.refresh_to(&self.lines, options)
@@ -46,8 +58,7 @@ impl Before {
 
     /// The same into another file.
     fn refresh_to(&self, file: &Path, options: &[&str]) -> Program {
-        let path = format!("{}:/usr/bin:/bin", self.env.path("bin").display());
-        self.agent.cli(["refresh", "--to"]).arg(file).args(options).env("PATH", path)
+        self.cli(&["refresh", "--to"]).arg(file).args(options)
     }
 
     /// Without a passphrase, and with these lines typed.

@@ -18,7 +18,7 @@ pub(crate) struct Request {
 
 /// What is answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub struct Answer {
     status: u16,
     headers: String,
     body: Vec<u8>,
@@ -92,21 +92,29 @@ impl Request {
 }
 
 impl Answer {
-    pub(crate) fn new(status: u16) -> Self {
+    /// With this status, and nothing else.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
         Self { status, headers: String::new(), body: Vec::new() }
     }
 
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+    /// With a header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers += &format!("{name}: {value}\r\n");
         self
     }
 
-    pub(crate) fn text(mut self, body: impl Into<Vec<u8>>) -> Self {
+    /// With this body.
+    #[must_use]
+    pub fn text(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    pub(crate) fn json(self, body: &Value) -> Self {
+    /// With this body.
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
         self.header("Content-Type", "application/json").text(body.to_string())
     }
 

@@ -1,19 +1,28 @@
-//! What Microsoft Graph is here: an account on this machine, as far as keys are published there.
+//! What Microsoft Graph is here: an account on this machine, as far as keys are published there, and the Azure CLI, which says
+//! who may.
+
+mod server;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Request, Server};
+use crate::{AgentOptions, Env};
+pub use server::Answer;
+use server::{Request, Server};
 
-pub(crate) const ACCOUNT: &str = "alice@fabric.example";
-pub(crate) const TOKEN: &str = "eyJ0eXAiOiJKV1QifQ.a-Token_of~Alice+and/nobody.else==";
+/// Whose account it is.
+pub const ACCOUNT: &str = "alice@fabric.example";
+/// The access token that opens it.
+pub const TOKEN: &str = "eyJ0eXAiOiJKV1QifQ.a-Token_of~Alice+and/nobody.else==";
 const EXTENSION: &str = "com.nexusidentity.keys";
 
 /// An account. It keeps what it is given, and knows what it was asked.
-pub(crate) struct Graph {
+pub struct Graph {
     server: Server,
     state: Arc<Mutex<State>>,
 }
@@ -26,15 +35,19 @@ struct State {
     /// What is answered to the next requests with a method, in the place of what would be.
     instead: VecDeque<(&'static str, Answer)>,
     forgetful: bool,
+    /// What the hosts read that are told at once.
+    told: Option<PathBuf>,
 }
 
 /// A request that came.
 #[derive(Clone, PartialEq)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    pub(crate) path: String,
+pub struct Asked {
+    /// Its method.
+    pub method: String,
+    /// Where it went.
+    pub path: String,
     /// In JSON; null where there is none.
-    pub(crate) body: Value,
+    pub body: Value,
 }
 
 impl fmt::Debug for Asked {
@@ -44,12 +57,14 @@ impl fmt::Debug for Asked {
 }
 
 /// A request without a body.
-pub(crate) fn get(path: &str) -> Asked {
+#[must_use]
+pub fn get(path: &str) -> Asked {
     Asked { method: "GET".into(), path: path.into(), body: Value::Null }
 }
 
 /// The request by which a key is stored, as `az nexusidentity gen-keys` sends it.
-pub(crate) fn stores(method: &str, line: &str) -> Asked {
+#[must_use]
+pub fn stores(method: &str, line: &str) -> Asked {
     let path = match method {
         "POST" => "/v1.0/me/extensions".into(),
         _ => format!("/v1.0/me/extensions/{EXTENSION}"),
@@ -62,8 +77,21 @@ pub(crate) fn stores(method: &str, line: &str) -> Asked {
     Asked { method: method.into(), path, body }
 }
 
+/// The Azure CLI of this place does this, and writes down how it was called. It is in the folder `bin`.
+pub fn azure_cli(env: &Env, script: &str) {
+    fs::create_dir_all(env.path("bin")).expect("a folder can be made");
+    let calls = env.path("az-calls");
+    env.script("bin/az", &format!("#!/bin/sh\necho \"$*\" >>'{}'\n{script}\n", calls.display()));
+}
+
+/// The same where somebody is signed in.
+pub fn signed_in(env: &Env) {
+    azure_cli(env, &format!("echo '{{\"accessToken\": \"{TOKEN}\", \"expiresOn\": \"2026-11-22\"}}'"));
+}
+
 /// An answer that says no.
-pub(crate) fn refusal(status: u16, code: &str) -> Answer {
+#[must_use]
+pub fn refusal(status: u16, code: &str) -> Answer {
     Answer::new(status).json(&json!({"error": {
         "code": code, "message": "No, because of this.", "innerError": {"date": "2026-11-22", "request-id": "request-4711"},
     }}))
@@ -71,27 +99,39 @@ pub(crate) fn refusal(status: u16, code: &str) -> Answer {
 
 impl Graph {
     /// An account without a key.
-    pub(crate) fn start() -> Self {
+    #[must_use]
+    pub fn start() -> Self {
         let state = Arc::<Mutex<State>>::default();
         let served = state.clone();
         Self { server: Server::start(move |request| served.lock().unwrap().answer(request)), state }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Has the agent's settings name it.
+    #[must_use]
+    pub fn in_settings(&self, agent: AgentOptions) -> AgentOptions {
+        agent.setting(&format!("publish.graph_url = \"{}\"", self.url()))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
         self.server.url()
     }
 
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
+    /// The same without the scheme.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
         self.server.address()
     }
 
     /// The line that is stored.
-    pub(crate) fn stored(&self) -> Option<String> {
+    #[must_use]
+    pub fn stored(&self) -> Option<String> {
         self.state().extension.as_ref().map(|extension| extension["publicKey"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Something stands there already.
-    pub(crate) fn has(&self, extension: Value) {
+    pub fn has(&self, extension: Value) {
         let mut whole =
             json!({"@odata.type": "#microsoft.graph.openTypeExtension", "extensionName": EXTENSION, "id": EXTENSION});
         whole.as_object_mut().unwrap().extend(extension.as_object().unwrap().clone());
@@ -99,27 +139,33 @@ impl Graph {
     }
 
     /// All requests since the last time this was asked.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state().asked)
     }
 
     /// The requests of those that could have changed something.
-    pub(crate) fn writes(&self) -> Vec<Asked> {
+    pub fn writes(&self) -> Vec<Asked> {
         self.asked().into_iter().filter(|asked| asked.method != "GET").collect()
     }
 
     /// Answers so to the next request with this method.
-    pub(crate) fn answers(&self, method: &'static str, answer: Answer) {
+    pub fn answers(&self, method: &'static str, answer: Answer) {
         self.state().instead.push_back((method, answer));
     }
 
     /// Says yes from now on, and stores nothing.
-    pub(crate) fn forgets(&self) {
+    pub fn forgets(&self) {
         self.state().forgetful = true;
     }
 
+    /// From now on its key is the only one in this file, from the moment on at which it is stored.
+    pub fn tells(&self, hosts: PathBuf) {
+        self.state().told = Some(hosts);
+    }
+
     /// Whether all answers were given that were to be.
-    pub(crate) fn has_answered(&self) -> bool {
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
         self.state().instead.is_empty()
     }
 
@@ -174,6 +220,9 @@ impl State {
         extension["id"] = EXTENSION.into();
         if !self.forgetful {
             self.extension = Some(extension.clone());
+        }
+        if let (Some(hosts), Some(line)) = (&self.told, extension["publicKey"].as_str()) {
+            fs::write(hosts, line).expect("the hosts' file can be written");
         }
         let answer = Answer::new(status);
         if status == 201 { answer.json(&extension) } else { answer }
