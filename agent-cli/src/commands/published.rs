@@ -1,6 +1,6 @@
 //! `agent-cli published`: whether what is registered, the key files and the agent's keys are the same.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use super::tokens;
 use crate::agent_socket::AgentSocket;
 use crate::control::find;
 use crate::directory::{self, Directory, Standing};
+use crate::known_keys::known_to_the_agent_listed;
 use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
@@ -45,6 +46,8 @@ struct Row {
     held: bool,
     /// Whether the token keeps it; None where it was not looked at.
     on_token: Option<bool>,
+    /// The fingerprint of the key of which it is a backup.
+    backup_of: Option<String>,
 }
 
 /// What does not agree, and what to do about it.
@@ -77,7 +80,14 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
         }
     }
     rows.retain(|row| row.published || row.key.application.is_some() || !options.files.is_empty());
+    let fingerprints: Vec<_> = rows.iter().map(|row| row.key.fingerprint.as_str()).collect();
+    // The rest is worth showing without it.
+    let known = known_to_the_agent_listed(&fingerprints).unwrap_or_else(|problem| {
+        problem.show();
+        BTreeMap::new()
+    });
     for row in &mut rows {
+        row.backup_of = known.get(&row.key.fingerprint).and_then(|known| known.backup_of.clone());
         row.on_token = on_token.as_ref().map(|kept| kept.contains(&row.key.fingerprint));
     }
     let differences = differences(&rows, &options.files, &standing);
@@ -99,7 +109,8 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
 fn row<'r>(rows: &'r mut Vec<Row>, key: &PublicKey, comment: &str) -> &'r mut Row {
     let at = rows.iter().position(|row| row.key.blob == key.blob).unwrap_or_else(|| {
         let (key, comment) = (key.clone(), comment.to_owned());
-        rows.push(Row { key, comment, published: false, files: Vec::new(), held: false, on_token: None });
+        let (files, on_token, backup_of) = (Vec::new(), None, None);
+        rows.push(Row { key, comment, published: false, files, held: false, on_token, backup_of });
         rows.len() - 1
     });
     &mut rows[at]
@@ -195,7 +206,9 @@ impl Row {
         let files = if files.is_empty() { "none".into() } else { files.join(", ") };
         let rows = [("published", yes(self.published)), ("file", files), ("agent", yes(self.held))];
         let token = self.on_token.map(|on_token| ("token", yes(on_token)));
-        format!("{}\n{}", safe(&self.key.describe(&self.comment)), aligned("  ", rows.into_iter().chain(token)))
+        let backup = self.backup_of.clone().map(|original| ("backup of", original));
+        let rows = rows.into_iter().chain(token).chain(backup);
+        format!("{}\n{}", safe(&self.key.describe(&self.comment)), aligned("  ", rows))
     }
 }
 
@@ -220,6 +233,7 @@ struct EntryOf<'a> {
     agent: bool,
     /// Null where the token was not looked at.
     token: Option<bool>,
+    backup_of: Option<&'a str>,
 }
 
 impl<'a> Listing<'a> {
@@ -232,6 +246,7 @@ impl<'a> Listing<'a> {
             files: &row.files,
             agent: row.held,
             token: row.on_token,
+            backup_of: row.backup_of.as_deref(),
         };
         Self {
             agree: differences.is_empty(),

@@ -72,6 +72,27 @@ fn the_list_says_what_each_key_is_good_for() {
     drop(second);
 }
 
+/// So does what compares them with where they are registered.
+#[test]
+fn published_says_which_key_is_a_backup() {
+    let env = Env::new();
+    let agent = env.agent().start();
+    let (_first, _second, original, backup) = backed_up(&env, &agent, TokenKind::PinOnly);
+    let registered = env.path("registered");
+    fs::write(&registered, export(&agent, &[]).success().stdout).unwrap();
+    let published = || agent.cli(["published", "--to"]).arg(&registered);
+    let told = published().run().success().stdout;
+    let of_backup = told.split(&backup.fingerprint()).nth(1).unwrap();
+    assert!(of_backup.contains(&format!("\n  backup of  {}\n", original.fingerprint())), "{told}");
+    assert_eq!(told.matches("backup of").count(), 1, "{told}");
+    let json = read_json(&published().arg("--json").run().success());
+    let of = |key: &KeyFile| {
+        let found = json["keys"].as_array().unwrap().iter().find(|entry| entry["fingerprint"] == key.fingerprint());
+        found.unwrap()["backup_of"].clone()
+    };
+    assert_eq!((of(&original), of(&backup)), (Value::Null, json!(original.fingerprint())));
+}
+
 /// A key whose only company is itself is listed as `ssh-add -l` lists it.
 #[test]
 fn a_key_without_a_backup_is_listed_as_ever() {

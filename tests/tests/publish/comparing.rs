@@ -43,7 +43,7 @@ fn all_agree_once_the_key_is_published() {
         "version": 1, "agree": true, "place": "Microsoft Graph", "account": ACCOUNT, "differences": [],
         "keys": [{
             "fingerprint": key.fingerprint(), "type": "ED25519-SK", "comment": "by ssh-keygen", "published": true,
-            "files": [file], "agent": true, "token": true,
+            "files": [file], "agent": true, "token": true, "backup_of": null,
         }],
     });
     assert_eq!(read_json(&with_token), expected);
