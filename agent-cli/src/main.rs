@@ -152,9 +152,6 @@ mod tests {
     const WITHOUT_JSON: &[&str] = &[
         "add",
         "remove",
-        "publish",
-        "gen-keys",
-        "refresh",
         "tokens name",
         "tokens forget",
         "tokens set-pin",

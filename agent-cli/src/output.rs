@@ -20,6 +20,38 @@ pub(crate) fn print(line: &str) -> Result<(), Problem> {
     }
 }
 
+/// Where a command that does something says what it has done: on standard output, unless that is for JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// On standard output.
+    Text,
+    /// On standard error, since an object follows on standard output.
+    Json,
+}
+
+impl Telling {
+    /// By whether JSON is asked for.
+    pub(crate) fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+
+    /// Says a line.
+    pub(crate) fn line(self, line: &str) -> Result<(), Problem> {
+        match self {
+            Self::Text => print(line),
+            Self::Json => {
+                eprintln!("{line}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints the object, where it is asked for.
+    pub(crate) fn end(self, body: &impl Serialize) -> Result<(), Problem> {
+        if self == Self::Json { print_json(body) } else { Ok(()) }
+    }
+}
+
 /// Prints an object, with the version of its form first.
 pub(crate) fn print_json(body: &impl Serialize) -> Result<(), Problem> {
     print(&json(body)?)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent::identity::SkFlags;
+use serde::Serialize;
 use ssh_key::PrivateKey;
 use ssh_key::private::KeypairData;
 
@@ -36,7 +37,8 @@ pub(crate) struct Candidate {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     /// It is registered.
     Published,

@@ -162,8 +162,13 @@ fn each_command_prints_the_members_that_are_documented() {
     let agent = env.agent().start();
     let mut page = Page::read();
     let pin = format!("{PIN}\n");
-    agent.cli(["-S", "gen-keys", "--no-passphrase"]).input(pin.as_str()).run().success();
+    let registered = env.path("registered");
+    let publishing =
+        |arguments: &[&str]| agent.cli(arguments.iter().copied()).args(["--json", "--yes", "--to"]).arg(&registered);
+    let gen_keys = publishing(&["-S", "gen-keys", "--no-passphrase", "--publish"]);
+    page.holds("gen-keys", &gen_keys.input(pin.as_str()).run().success().stdout);
     let key = env.path("home/.ssh/id_ed25519_sk.pub");
+    page.holds("publish", &publishing(&["publish"]).arg(&key).run().success().stdout);
     // A FIDO key signs no test data.
     agent.program("ssh-add").arg("-T").arg(&key).run().code(1);
 
@@ -188,6 +193,8 @@ fn each_command_prints_the_members_that_are_documented() {
     page.holds("audit show", request);
     let Strict(act) = serde_json::from_str(act).unwrap();
     assert_eq!((&act["version"], &act["what"]), (&1.into(), &"act".into()));
+    let refresh = publishing(&["-S", "refresh", "--no-passphrase"]);
+    page.holds("refresh", &refresh.input("yes\n").run().success().stdout);
     page.is_seen();
 }
 

@@ -1,6 +1,7 @@
 //! `agent-cli gen-keys`.
 
 mod backup;
+mod told;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,14 +13,15 @@ use clap::ValueEnum;
 use secrecy::{ExposeSecret, SecretString};
 
 use self::backup::Original;
+use self::told::Told;
 use super::add::{DEFAULT_NAMES, add_file};
-use super::publish::report;
+use super::publish::{Published, report};
 use crate::control::{Control, find, unexpected};
 use crate::conversation::Conversation;
 use crate::directory::{self, Directory};
 use crate::key_file::{Place, WriteError};
 use crate::new_key::{KeyFiles, key_files};
-use crate::output::print;
+use crate::output::Telling;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 use crate::publication::{Candidate, publish};
@@ -68,6 +70,9 @@ pub(crate) struct Options {
     /// Do not ask whether to publish it
     #[arg(long, requires = "publish")]
     yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// The types of keys that tokens make.
@@ -95,31 +100,53 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     if let Some(original) = &original {
         original.offer_name(terminal)?;
     }
-    let NewKey { made, files, passphrase } = make(&place, wanted, &comment, options.no_passphrase, terminal)?;
-    if let Some(original) = &original {
-        backup::describe(&made, original).iter().try_for_each(|line| print(line))?;
-    } else if made.token_name.is_none() {
-        eprintln!("With `agent-cli tokens name NAME` the agent knows this token from others, and asks only it.");
-    }
-    let file = place.private.display();
-    add_file(&place.private, terminal, passphrase).map_err(|problem| {
-        let problem = problem
-            .next(format!("The key is made and saved; only the agent does not hold it yet: `agent-cli add {file}`."));
-        if options.publish {
-            problem.next(format!("Then publish it: `agent-cli publish {file}.pub`."))
-        } else {
-            problem
-        }
-    })?;
-    if let Some(directory) = &mut directory {
-        options.publish(directory, &files, &place, terminal).map_err(|problem| {
-            problem.next(format!("The key is made, saved and added; to publish it: `agent-cli publish {file}.pub`."))
-        })?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let telling = Telling::of(options.json);
+    let new = make(&place, wanted, &comment, options.no_passphrase, telling, terminal)?;
+    let mut told = Told::of(&new.made, &new.files, &place, &comment);
+    // Whatever fails from here on, there is a key to be told of.
+    let finished = options.finish(&new, &place, original.as_ref(), directory.as_mut(), &mut told, terminal);
+    telling.end(&told)?;
+    finished.map(|()| ExitCode::SUCCESS)
 }
 
 impl Options {
+    /// Adds the key, and publishes it where that is asked for.
+    fn finish(
+        &self,
+        NewKey { made, files, passphrase }: &NewKey,
+        place: &Place,
+        original: Option<&Original>,
+        directory: Option<&mut Directory>,
+        told: &mut Told,
+        terminal: &mut Terminal,
+    ) -> Result<(), Problem> {
+        if let Some(original) = original {
+            backup::describe(made, original).iter().try_for_each(|line| Telling::of(self.json).line(line))?;
+        } else if made.token_name.is_none() {
+            eprintln!("With `agent-cli tokens name NAME` the agent knows this token from others, and asks only it.");
+        }
+        let file = place.private.display();
+        add_file(&place.private, terminal, passphrase.clone()).map_err(|problem| {
+            let problem = problem.next(format!(
+                "The key is made and saved; only the agent does not hold it yet: `agent-cli add {file}`."
+            ));
+            if self.publish {
+                problem.next(format!("Then publish it: `agent-cli publish {file}.pub`."))
+            } else {
+                problem
+            }
+        })?;
+        told.added = true;
+        if let Some(directory) = directory {
+            let published = self.publish(directory, files, place, terminal).map_err(|problem| {
+                problem
+                    .next(format!("The key is made, saved and added; to publish it: `agent-cli publish {file}.pub`."))
+            })?;
+            told.published = Some(published);
+        }
+        Ok(())
+    }
+
     fn open_directory(&self, terminal: &mut Terminal) -> Result<Option<Directory>, Problem> {
         match (self.publish, self.directory.are_given()) {
             (true, _) => Directory::open(&self.directory, terminal).map(Some),
@@ -134,12 +161,12 @@ impl Options {
         files: &KeyFiles,
         place: &Place,
         terminal: &mut Terminal,
-    ) -> Result<(), Problem> {
+    ) -> Result<Published, Problem> {
         let verify_required = Some(!self.no_verify_required);
         let candidate = Candidate::of_line(&files.public, verify_required, &place.public)
             .ok_or_else(|| Problem::failed("the public key's line can't be published"))?;
         let outcome = publish(directory, &candidate, self.yes, terminal)?;
-        report(directory, &candidate, outcome)
+        report(directory, &candidate, outcome, Telling::of(self.json))
     }
 
     fn wanted(&self) -> Result<Generate, Problem> {
@@ -177,6 +204,7 @@ pub(crate) fn make(
     wanted: Generate,
     comment: &str,
     no_passphrase: bool,
+    telling: Telling,
     terminal: &mut Terminal,
 ) -> Result<NewKey, Problem> {
     let control = Control::connect()?;
@@ -189,9 +217,9 @@ pub(crate) fn make(
         Err(problem) => return Err(problem),
     };
     let files = write(place, &made, comment, passphrase.as_ref())?;
-    print(&format!("Your identification has been saved in {}", safe(&place.private.display().to_string())))?;
-    print(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
-    print(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(comment)))?;
+    telling.line(&format!("Your identification has been saved in {}", safe(&place.private.display().to_string())))?;
+    telling.line(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
+    telling.line(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(comment)))?;
     Ok(NewKey { made, files, passphrase })
 }
 

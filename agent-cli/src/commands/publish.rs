@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::add::DEFAULT_NAMES;
 use crate::control::find;
 use crate::directory::{self, Directory};
-use crate::output::print;
+use crate::output::Telling;
 use crate::problem::Problem;
 use crate::publication::{Candidate, Outcome, publish};
 use crate::safe::safe;
@@ -23,6 +25,23 @@ pub(crate) struct Options {
     /// Do not ask whether to publish it; the file has to be named
     #[arg(long, requires = "file")]
     yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of publishing a key.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Published {
+    place: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    fingerprint: &'a str,
+    #[serde(flatten)]
+    published: Published,
 }
 
 /// Publishes one key.
@@ -30,17 +49,25 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     let candidate = Candidate::read(&options.file.clone().map_or_else(default_file, Ok)?)?;
     let mut directory = Directory::open(&options.directory, terminal)?;
     let outcome = publish(&mut directory, &candidate, options.yes, terminal)?;
-    report(&directory, &candidate, outcome)?;
+    let telling = Telling::of(options.json);
+    let published = report(&directory, &candidate, outcome, telling)?;
+    telling.end(&Told { fingerprint: &candidate.key.fingerprint, published })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says what came of it.
-pub(crate) fn report(directory: &Directory, candidate: &Candidate, outcome: Outcome) -> Result<(), Problem> {
+pub(crate) fn report(
+    directory: &Directory,
+    candidate: &Candidate,
+    outcome: Outcome,
+    telling: Telling,
+) -> Result<Published, Problem> {
     let how = match outcome {
         Outcome::Published => "Published",
         Outcome::WasThere => "Published already, and left as it is",
     };
-    print(&safe(&format!("{how}: {} ({})", candidate.key.fingerprint, directory.name())))
+    telling.line(&safe(&format!("{how}: {} ({})", candidate.key.fingerprint, directory.name())))?;
+    Ok(Published { place: directory.name(), outcome })
 }
 
 fn default_file() -> Result<PathBuf, Problem> {

@@ -10,16 +10,17 @@ use std::process::ExitCode;
 
 use agent::control::Generate;
 use secrecy::SecretString;
+use serde::Serialize;
 
 use super::add::{DEFAULT_NAMES, add_file};
 use super::generate::{self, NewKey};
-use super::publish::report;
+use super::publish::{Published, report};
 use super::tokens::credentials::delete;
 use crate::agent_socket::AgentSocket;
 use crate::control::find;
 use crate::directory::{self, Directory};
 use crate::key_file::Place;
-use crate::output::print;
+use crate::output::Telling;
 use crate::problem::Problem;
 use crate::publication::{Candidate, publish};
 use crate::safe::safe;
@@ -49,6 +50,44 @@ pub(crate) struct Options {
     /// Do not ask whether to publish the new key
     #[arg(long)]
     yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    fn telling(&self) -> Telling {
+        Telling::of(self.json)
+    }
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    new: Named<'a>,
+    old: Named<'a>,
+    #[serde(flatten)]
+    published: Published,
+    /// The host on which the new key has logged in; null where none was to be tried.
+    test_login: Option<&'a str>,
+    /// Whether the place has the old key's line still; null where that can't be read.
+    old_still_published: Option<bool>,
+    /// Whether it was deleted from its token.
+    old_deleted: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Named<'a> {
+    fingerprint: &'a str,
+    file: PathBuf,
+}
+
+/// The new key in the old one's place.
+struct Renewed {
+    fingerprint: String,
+    published: Published,
+    /// Where the old key's file is now.
+    aside: PathBuf,
 }
 
 /// Makes the new key, publishes it, logs in with it, and retires the old one: in this order, and no further where one of them
@@ -65,21 +104,33 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     let mut directory = Directory::open(&options.directory, terminal)?;
     let mut state = State::of(&old, &directory);
     let retired = renew(options, &old, &application, &home, &mut directory, &mut state, terminal);
-    let aside = retired.map_err(|problem| state.tell(problem))?;
-    state.done(&aside).iter().try_for_each(|line| print(&safe(line)))?;
-    if let Err(problem) = still_there(&mut directory, &old, terminal) {
-        problem.show();
+    let Renewed { fingerprint, published, aside } = retired.map_err(|problem| state.tell(problem))?;
+    let telling = options.telling();
+    state.done(&aside).iter().try_for_each(|line| telling.line(&safe(line)))?;
+    let still_there = still_there(&mut directory, &old, terminal).map_err(|problem| problem.show()).ok();
+    if still_there == Some(true) {
+        let name = directory.name();
+        telling.line(&safe(&format!(
+            "The old key stands in {name} still: hosts let it in until its line is taken out there."
+        )))?;
     }
-    if options.delete_old {
-        delete(Some(old.key.fingerprint.clone()), terminal).map_err(|problem| {
-            let again = format!("agent-cli tokens credentials delete {}", old.key.fingerprint);
-            problem.next(format!("All else is done. If the token keeps the old key, it does so still: `{again}`."))
-        })?;
-    }
+    let deleted = options.delete_old.then(|| delete(Some(old.key.fingerprint.clone()), terminal)).transpose();
+    telling.end(&Told {
+        new: Named { fingerprint: &fingerprint, file: old.file.with_extension("") },
+        old: Named { fingerprint: &old.key.fingerprint, file: aside },
+        published,
+        test_login: options.test_login.as_deref(),
+        old_still_published: still_there,
+        old_deleted: matches!(deleted, Ok(Some(_))),
+    })?;
+    deleted.map_err(|problem| {
+        let again = format!("agent-cli tokens credentials delete {}", old.key.fingerprint);
+        problem.next(format!("All else is done. If the token keeps the old key, it does so still: `{again}`."))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// All but the deletion; where the old key's file is now.
+/// All but the deletion.
 fn renew(
     options: &Options,
     old: &Candidate,
@@ -88,12 +139,12 @@ fn renew(
     directory: &mut Directory,
     state: &mut State,
     terminal: &mut Terminal,
-) -> Result<PathBuf, Problem> {
+) -> Result<Renewed, Problem> {
     let (new, passphrase) = new_key(options, old, application, home, state, terminal)?;
     state.step = Step::Publishing;
     let outcome = publish(directory, &new, options.yes, terminal)?;
     state.step = Step::Published;
-    report(directory, &new, outcome)?;
+    let published = report(directory, &new, outcome, options.telling())?;
     match &options.test_login {
         Some(destination) => test_login::log_in(destination, &new, terminal)?,
         None if terminal.confirm("Nobody has logged in with the new key yet. Retire the old one all the same?")? => {}
@@ -102,7 +153,8 @@ fn renew(
                 .next("With `--test-login USER@HOST` the new key is tried first."));
         }
     }
-    retire(old, &new, passphrase, state, terminal)
+    let aside = retire(old, &new, passphrase, state, terminal)?;
+    Ok(Renewed { fingerprint: new.key.fingerprint, published, aside })
 }
 
 /// The old key's FILE.pub.
@@ -167,7 +219,7 @@ fn new_key(
             replaces: Some(old.key.fingerprint.clone()),
         };
         let NewKey { files, passphrase, .. } =
-            generate::make(&place, wanted, old.comment(), options.no_passphrase, terminal)?;
+            generate::make(&place, wanted, old.comment(), options.no_passphrase, options.telling(), terminal)?;
         let new = Candidate::of_line(&files.public, Some(true), &place.public)
             .ok_or_else(|| Problem::failed("the new key's line can't be published"))?;
         state.made(&new);
@@ -181,18 +233,11 @@ fn new_key(
 }
 
 /// A place that holds many keys lets the old one in until its line is gone.
-fn still_there(directory: &mut Directory, old: &Candidate, terminal: &mut Terminal) -> Result<(), Problem> {
+fn still_there(directory: &mut Directory, old: &Candidate, terminal: &mut Terminal) -> Result<bool, Problem> {
     if directory.holds_one_key() {
-        return Ok(());
+        return Ok(false);
     }
-    let standing = directory.read_back(terminal)?;
-    if standing.entries.iter().any(|entry| entry.is(&old.key)) {
-        let name = directory.name();
-        print(&safe(&format!(
-            "The old key stands in {name} still: hosts let it in until its line is taken out there."
-        )))?;
-    }
-    Ok(())
+    Ok(directory.read_back(terminal)?.entries.iter().any(|entry| entry.is(&old.key)))
 }
 
 fn destination(text: &str) -> Result<String, String> {

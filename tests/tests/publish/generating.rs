@@ -1,9 +1,10 @@
 //! `gen-keys --publish`.
 
 use agent::denial::Code;
+use serde_json::{Value, json};
 use soft_token::Touch;
-use tests::Ended;
 use tests::graph::refusal;
+use tests::{Ended, KeyFile};
 
 use crate::fabric::Fabric;
 
@@ -22,6 +23,40 @@ fn a_new_key_is_published() {
     assert!(made.stdout.contains("\nPublished: SHA256:"), "{}", made.stdout);
     let proofs = fabric.agent.audit().signatures();
     assert_eq!(proofs.len(), 1, "{proofs:?}");
+}
+
+/// What a program reads is alone on standard output; and a key that is made is told of, whatever comes of it then.
+#[test]
+fn a_new_key_in_json() {
+    let fabric = Fabric::ready();
+    let made = |words: &[&str], typed: &str| {
+        let words =
+            [&["gen-keys", "--no-passphrase", "--json", "--comment", "me here", "--publish", "--file"], words].concat();
+        fabric.cli(&words, &format!("{}\n{typed}", tests::PIN)).run()
+    };
+    let read = |ended: &Ended| serde_json::from_str::<Value>(&ended.stdout).unwrap();
+    let expected = |file: &str, application: &str, published: Value| {
+        let file = fabric.env.path(file);
+        json!({
+            "version": 1, "fingerprint": KeyFile::new(file.clone(), true).fingerprint(), "type": "ED25519-SK",
+            "application": application, "comment": "me here", "file": file, "public_file": file.with_extension("pub"),
+            "resident": true, "verify_required": true, "token": null, "backup_of": null, "added": true,
+            "published": published,
+        })
+    };
+    let first = made(&["first", "--application", "ssh:first"], "y\n").success();
+    let published = json!({"place": "Microsoft Graph", "outcome": "published"});
+    assert_eq!(read(&first), expected("first", "ssh:first", published));
+    assert!(first.stderr.contains("Your identification has been saved in "), "{}", first.stderr);
+
+    fabric.graph.answers("PATCH", refusal(403, "insufficient_claims"));
+    let second = made(&["second", "--application", "ssh:second"], "y\n").code(1);
+    assert_eq!(read(&second), expected("second", "ssh:second", Value::Null));
+    assert!(second.stderr.contains("Conditional Access"), "{}", second.stderr);
+
+    // Where none is made, nothing is told.
+    fabric.token.set_touch(Touch::Deny);
+    assert_eq!(made(&["third", "--application", "ssh:third"], "y\n").code(1).stdout, "");
 }
 
 /// Neither the new one nor one that was there before.
