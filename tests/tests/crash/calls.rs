@@ -60,16 +60,17 @@ impl Recording {
         calls
     }
 
-    /// How many bytes of a file were written, and then synced in earnest.
-    pub(crate) fn synced(&self, file: &Path) -> usize {
-        let file = format!("<{}>", file.display());
+    /// How many bytes of a log were written, and then synced in earnest.
+    pub(crate) fn synced(&self, log: &Path) -> usize {
+        // A new segment has its own name until it is on disk as a whole.
+        let names = [log.to_owned(), log.with_extension("new.jsonl")].map(|file| format!("<{}>", file.display()));
         let (mut written, mut synced) = (0, 0);
-        for line in self.text.lines().filter(|line| line.contains(&file)) {
+        for line in self.text.lines().filter(|line| names.iter().any(|name| line.contains(name))) {
             let Some((_, result)) = line.rsplit_once(" = ") else { continue };
             match name(line) {
                 Some("write") => written += result.parse().unwrap_or(0),
                 // strace says so of one that was not made.
-                Some("fdatasync") if result == "0" => synced = written,
+                Some("fdatasync" | "fsync") if result == "0" => synced = written,
                 _ => {}
             }
         }

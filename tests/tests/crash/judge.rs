@@ -25,7 +25,7 @@ pub(crate) fn judge(way: Way, crash: &Crash) -> Vec<Violation> {
     }
     let Some(reply) = &crash.reply else { return found };
     match (reply[0], way) {
-        (SIGN_RESPONSE, Way::Software | Way::Token) => {
+        (SIGN_RESPONSE, Way::Software | Way::Token | Way::Rotation) => {
             let recorded = |event: &Event| match event {
                 Event::Outcome { request, outcome: Outcome::Signed { signature, .. }, .. } => {
                     reply[1..] == string(&signature.0) && intents.contains(&request)
