@@ -122,7 +122,9 @@ impl Place {
 
     /// Another agent, and the log as it was.
     fn begin_again(&mut self) {
-        self.agent.take().map(Agent::kill);
+        if let Some(agent) = self.agent.take() {
+            agent.kill();
+        }
         for file in Segments::of(&self.log).all().unwrap() {
             fs::remove_file(file).unwrap();
         }
