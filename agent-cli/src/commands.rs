@@ -13,6 +13,7 @@ pub(crate) mod manual;
 pub(crate) mod publish;
 pub(crate) mod published;
 pub(crate) mod refresh;
+pub(crate) mod rehearse;
 pub(crate) mod remove;
 pub(crate) mod ssh_config;
 pub(crate) mod status;

@@ -83,11 +83,16 @@ impl Control {
     }
 
     /// Sends a request and returns what ends it, where no person is asked anything on the way.
-    pub(crate) fn ask(mut self, request: &Request) -> Result<Event, Problem> {
+    pub(crate) fn ask(self, request: &Request) -> Result<Event, Problem> {
+        self.hold(request).map(|(event, _)| event)
+    }
+
+    /// The same for a request that holds as long as the connection does.
+    pub(crate) fn hold(mut self, request: &Request) -> Result<(Event, Self), Problem> {
         self.send(request)?;
         match self.next()? {
             Event::Refused { denial, id } => Err(Problem::refused(denial, id)),
-            event => Ok(event),
+            event => Ok((event, self)),
         }
     }
 

@@ -11,6 +11,7 @@ mod conversation;
 mod directory;
 mod key_file;
 mod known_keys;
+mod login;
 mod named_key;
 mod new_key;
 mod output;
@@ -30,7 +31,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
     add, attach, audit, completions, config, doctor, export, generate, list, manual, publish, published, refresh,
-    remove, ssh_config, status, tokens, unlock, why,
+    rehearse, remove, ssh_config, status, tokens, unlock, why,
 };
 use problem::{Problem, USAGE};
 use terminal::Terminal;
@@ -76,6 +77,8 @@ enum Command {
     Status(status::Options),
     /// Looks whether a login would succeed now, and says what to do where it would not
     Doctor(doctor::Options),
+    /// Logs in as in an emergency and runs nothing there, and says what each host on the way did, and what failed and why
+    Rehearse(rehearse::Options),
     /// Prints lines for ~/.ssh/config: this agent for all hosts, and forwarded to your jump hosts only
     SshConfig(ssh_config::Options),
     /// Checks and shows the settings
@@ -130,6 +133,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Problem> {
         Command::Audit(options) => audit::run(options),
         Command::Status(options) => status::run(options),
         Command::Doctor(options) => doctor::run(options, terminal),
+        Command::Rehearse(options) => rehearse::run(options, &mut terminal()?),
         Command::SshConfig(options) => ssh_config::run(options),
         Command::Config(options) => config::run(options),
         Command::Why(options) => why::run(options),

@@ -84,6 +84,12 @@ pub enum Request {
         /// The new one's.
         new: String,
     },
+    /// A login is rehearsed, until the connection closes: what this program and those that it starts ask for meanwhile is no use in
+    /// earnest. Begins with [`Event::Rehearsing`].
+    Rehearse {
+        /// The host, as `ssh` is given it.
+        destination: String,
+    },
     /// Its person is back: lifts the lock that came with their leaving, and no other. Ends with [`Event::Unlocked`].
     Unlock,
 }
@@ -107,6 +113,7 @@ impl Request {
             Self::AskPerson => "ask the person a question",
             Self::Keys { .. } => "show what is known of keys",
             Self::Succeed { .. } => "put a key in another's place",
+            Self::Rehearse { .. } => "rehearse a login",
             Self::Unlock => "unlock the agent",
         }
     }
@@ -237,6 +244,11 @@ pub enum Event {
     },
     /// To [`Request::Succeed`].
     Succeeded,
+    /// To [`Request::Rehearse`].
+    Rehearsing {
+        /// The record that says so.
+        id: RecordId,
+    },
 }
 
 /// What a question wants.

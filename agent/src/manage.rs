@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::audit::record::Act;
+use crate::audit::record::{Act, RecordId};
 use crate::control::token;
 use crate::denial::{Code, Denial};
 use crate::occasion::describe_device;
@@ -174,9 +174,9 @@ impl Management<'_> {
     }
 }
 
-/// Puts an act on record, without which it does not happen.
-pub(crate) async fn record(agent: &Agent, act: Act) -> Result<(), Denial> {
-    agent.audit.act(act).await.map(drop).map_err(|error| {
+/// Puts an act on record, without which it does not happen; the record of it.
+pub(crate) async fn record(agent: &Agent, act: Act) -> Result<RecordId, Denial> {
+    agent.audit.act(act).await.map_err(|error| {
         tracing::error!(%error, "the audit log can't be written");
         Denial::new(Code::AuditUnwritable, format!("the audit log can't be written: {error}"))
     })

@@ -356,7 +356,7 @@ impl Session {
     /// What changes the agent is on record first.
     async fn record(&mut self, request: &str, act: Act) -> Result<(), Failure> {
         match manage::record(&self.agent, act).await {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(denial) => Err(self.refuse(request, denial).await),
         }
     }

@@ -3,8 +3,10 @@
 //! The test accepts, and starts `sshd -i` with the connection as its standard input and output: so the port is free for
 //! certain, and nobody waits for a daemon to come up.
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -62,11 +64,36 @@ impl Host {
         std::fs::write(file, lines + line).expect("the folder can be written");
     }
 
-    /// Adds a line to sshd_config, for a setting that has none there.
+    /// Adds a line to sshd_config, which holds in the place of one that is there for the same setting.
     pub fn setting(&self, line: &str) {
         let file = self.folder.join("sshd_config");
         let lines = std::fs::read_to_string(&file).expect("the file was made with the host");
-        std::fs::write(file, format!("{lines}{line}\n")).expect("the folder can be written");
+        std::fs::write(file, format!("{line}\n{lines}")).expect("the folder can be written");
+    }
+
+    /// Has whoever logs in here find this program before the system's own of that name.
+    pub fn program(&self, name: &str, script: &str) {
+        let folder = self.folder.join("bin");
+        std::fs::create_dir_all(&folder).expect("the folder can be written");
+        let (new, program) = (folder.join(format!("{name}.new")), folder.join(name));
+        std::fs::write(&new, script).expect("the folder can be written");
+        std::fs::set_permissions(&new, Permissions::from_mode(0o700)).expect("the file is ours");
+        std::fs::rename(new, program).expect("the folder can be written");
+    }
+
+    /// Makes it a host that has never heard of logins that name the host: its sshd has another name for them.
+    pub fn forgets_hostbound(&self) {
+        const NAME: &str = "publickey-hostbound@openssh.com";
+        let program = self.folder.join("sshd");
+        // Nothing of ours has it open for writing, with which no other thread could start it.
+        let made = Command::new("sh")
+            .arg("-c")
+            .arg("sed \"s/$1/$2/\" \"$3\" >\"$4\" && chmod 700 \"$4\" && ! cmp -s \"$3\" \"$4\"")
+            .args(["sh", NAME, &NAME.replace("bound", "bOUND"), SSHD])
+            .arg(program)
+            .env("LC_ALL", "C")
+            .status();
+        assert!(made.expect("sh runs").success(), "this sshd has {NAME} in it");
     }
 
     /// Where it keeps its files.
@@ -126,7 +153,7 @@ PermitUserRC no
 PidFile none
 PrintLastLog no
 PrintMotd no
-SetEnv SHLVL=1
+SetEnv SHLVL=1 PATH={folder}/bin:/usr/local/bin:/usr/bin:/bin
 StrictModes no
 UseDNS no
 UsePAM no
@@ -137,7 +164,8 @@ X11Forwarding no
 
 fn serve(folder: &Path, connection: TcpStream) {
     let input = OwnedFd::from(connection.try_clone().expect("a descriptor is free"));
-    let mut sshd = Command::new(SSHD);
+    let own = folder.join("sshd");
+    let mut sshd = Command::new(if own.exists() { own.as_path() } else { Path::new(SSHD) });
     sshd.arg("-i").arg("-f").arg(folder.join("sshd_config")).arg("-E").arg(folder.join("log"));
     sshd.stdin(Stdio::from(input)).stdout(Stdio::from(OwnedFd::from(connection))).stderr(Stdio::null());
     let mut child = sshd.spawn().expect("sshd can be started");

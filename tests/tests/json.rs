@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use soft_token::Touch;
-use tests::{Env, PIN, TokenKind};
+use tests::{Env, KeyFile, PIN, TokenKind};
 
 /// JSON in which no object has a name twice.
 struct Strict(Value);
@@ -179,6 +179,10 @@ fn each_command_prints_the_members_that_are_documented() {
     }
     let nowhere = agent.cli(["published", "--json", "--to"]).arg(env.path("authorized_keys"));
     page.holds("published", &nowhere.run().code(1).stdout);
+    let device = env.host("device");
+    device.authorize(&KeyFile::new(env.path("home/.ssh/id_ed25519_sk"), true));
+    let rehearsed = agent.cli(["rehearse", "--json", "-F"]).arg(env.ssh_config()).arg("device").run().success();
+    page.holds("rehearse", &rehearsed.stdout);
     page.holds("doctor", &agent.cli(["doctor", "--json"]).run().stdout);
     for command in ["tokens credentials", "tokens fingerprints"] {
         let arguments = ["-S"].into_iter().chain(command.split(' ')).chain(["--json"]);

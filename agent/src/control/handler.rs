@@ -14,7 +14,7 @@ use super::lines::SecretLines;
 use super::{Event, MAX_LINE, Request, Status, VERSION};
 use crate::admission::Admission;
 use crate::agent::{Agent, since_boot};
-use crate::audit::record::Act;
+use crate::audit::record::{Act, RecordId};
 use crate::denial::{Code, Denial};
 use crate::listener;
 use crate::manage::{self, Management};
@@ -102,9 +102,17 @@ impl Connection {
                 Ok(event) => event,
                 Err(denial) => self.refused(name, denial).await,
             };
+            let rehearsal = match event {
+                Event::Rehearsing { id } => Some(id),
+                _ => None,
+            };
             let _ = events.try_send(event);
-            if attached {
+            if attached || rehearsal.is_some() {
                 client.cancelled().await;
+            }
+            if let Some(RecordId(rehearsal)) = rehearsal {
+                // Whoever reads the log sees without it, too, that the program is gone; the log has said what is wrong with it.
+                let _ = manage::record(&self.agent, Act::RehearsalEnded { rehearsal }).await;
             }
         };
         let answers = async {
@@ -156,6 +164,7 @@ impl Connection {
             }
             Request::AskPerson => Ok(Event::Asked { yes: management.ask_person().await? }),
             Request::Unlock => self.unlock().await,
+            Request::Rehearse { destination } => self.rehearse(destination).await,
             Request::Token(request) => Ok(Event::Token(management.token(request).await?)),
             Request::Generate(generate) => Ok(Event::Generated(management.generate(generate).await?)),
             Request::NameToken { name, holding } => {
@@ -178,7 +187,15 @@ impl Connection {
     async fn record_attach(&self, handed_over: Option<String>) -> Result<(), Denial> {
         let mut peer = self.peer.clone();
         process_table::look_up(&mut peer).await;
-        manage::record(&self.agent, Act::Attach { peer: occasion::audit_peer(&peer), handed_over }).await
+        manage::record(&self.agent, Act::Attach { peer: occasion::audit_peer(&peer), handed_over }).await.map(drop)
+    }
+
+    /// Which program says so is on record with it, so that its requests can be told from those of others.
+    async fn rehearse(&self, destination: String) -> Result<Event, Denial> {
+        let mut peer = self.peer.clone();
+        process_table::look_up(&mut peer).await;
+        let act = Act::RehearsalBegun { destination, peer: occasion::audit_peer(&peer) };
+        Ok(Event::Rehearsing { id: manage::record(&self.agent, act).await? })
     }
 
     /// What the program that says so is, is on record before it is believed.

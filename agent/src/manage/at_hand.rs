@@ -87,7 +87,7 @@ impl Management<'_> {
     /// Puts on record that it is about to be changed, without which it is not.
     pub(super) async fn changing(&self, token: &mut AtHand<'_>, change: &TokenChange) -> Result<(), Denial> {
         let act = Act::ChangingToken { change: change.clone(), token: audit_token(&token.device) };
-        record(self.agent, act).await
+        record(self.agent, act).await.map(drop)
     }
 
     /// Puts on record that it was.

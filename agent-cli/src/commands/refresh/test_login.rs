@@ -1,39 +1,21 @@
 //! A login with one key alone, by the `ssh` that the person uses, with their own configuration.
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
-
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsString;
 
 use crate::agent_socket::AgentSocket;
-use crate::attended::while_asked_here;
 use crate::control::find;
+use crate::login::{self, HARMLESS, OPTIONS};
 use crate::problem::Problem;
 use crate::publication::Candidate;
 use crate::terminal::Terminal;
 use agent::environment::socket_in_environment;
 
-/// What is run there: it changes nothing.
-const HARMLESS: &str = "true";
-
-/// The most of what `ssh` says that is kept, in bytes.
-const MOST_WORDS: u64 = 1024 * 1024;
-
-/// What holds whatever the configuration says. The new key comes first, through the agent; nobody is asked for a password; no
-/// connection is used that is there already, and nothing is forwarded.
-const OPTIONS: [&str; 13] = [
-    "BatchMode=yes",
-    "ClearAllForwardings=yes",
-    "ConnectTimeout=30",
-    "ControlMaster=no",
-    "ControlPath=none",
+/// What holds beside [`OPTIONS`]: the new key comes first, through the agent; and nothing is forwarded.
+const OURS: [&str; 5] = [
     "ForwardAgent=no",
     "IdentitiesOnly=yes",
     "IdentityAgent=SSH_AUTH_SOCK",
-    "PermitLocalCommand=no",
     "PreferredAuthentications=publickey",
-    "RemoteCommand=none",
-    "RequestTTY=no",
     "StdinNull=yes",
 ];
 
@@ -46,32 +28,12 @@ pub(super) fn log_in(destination: &str, key: &Candidate, terminal: &mut Terminal
         None => find(None)?.socket,
     };
     terminal.say(&format!("Logging in on {destination} with the new key only."));
-    let mut ssh = Command::new("ssh");
-    ssh.arg("-v").args(OPTIONS.iter().flat_map(|option| ["-o", option])).arg("-i").arg(&key.file);
-    ssh.args(["--", destination, HARMLESS]).env("SSH_AUTH_SOCK", socket).env("LC_ALL", "C");
-    let mut ssh = ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| {
-        Problem::failed(format!("ssh can't be started: {error}")).next("Install OpenSSH's client, and repeat.")
-    })?;
-    let handle = Pid::from_raw(ssh.id().cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-    let hang_up = || {
-        if let Some(Ok(handle)) = handle {
-            let _ = pidfd_send_signal(handle, Signal::TERM);
-        }
-    };
-    let (succeeded, words) = while_asked_here(terminal, || wait(&mut ssh), hang_up)?;
-    judge(destination, &key.key.fingerprint, succeeded, &words)
-}
-
-fn wait(ssh: &mut Child) -> Result<(bool, String), Problem> {
-    let failed = |error: std::io::Error| Problem::failed(format!("ssh can't be waited for: {error}"));
-    let mut words = Vec::new();
-    if let Some(stderr) = &mut ssh.stderr {
-        stderr.take(MOST_WORDS).read_to_end(&mut words).map_err(failed)?;
-    }
-    // One that has more to say is not to wait for a reader.
-    drop(ssh.stderr.take());
-    let status = ssh.wait().map_err(failed)?;
-    Ok((status.success(), String::from_utf8_lossy(&words).into_owned()))
+    let options = OPTIONS.iter().chain(&OURS).flat_map(|option| ["-o".into(), OsString::from(option)]);
+    let mut arguments: Vec<OsString> = options.collect();
+    arguments.extend(["-i".into(), key.file.clone().into()]);
+    arguments.extend(["--", destination, HARMLESS].map(OsString::from));
+    let ended = login::run(&arguments, Some(&socket), terminal)?;
+    judge(destination, &key.key.fingerprint, ended.code == Some(0), &ended.words())
 }
 
 /// The last key that a host took is that of the destination: a jump host comes before it.

@@ -158,6 +158,19 @@ pub enum Act {
         /// The program that said so over the control socket; null where the session was unlocked.
         peer: Option<Peer>,
     },
+    /// A program of this machine says that it rehearses a login: what it and the programs that it starts ask for from now on is no
+    /// use in earnest.
+    RehearsalBegun {
+        /// The host, as `ssh` was given it.
+        destination: String,
+        /// The program.
+        peer: Peer,
+    },
+    /// It has ended.
+    RehearsalEnded {
+        /// The number of the record that says that it began.
+        rehearsal: u64,
+    },
     /// A token is about to be changed.
     ChangingToken {
         /// How.

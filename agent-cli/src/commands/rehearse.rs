@@ -1,0 +1,138 @@
+//! `agent-cli rehearse`: a login as in an emergency, of which each step is told. The day it is needed must not be the first test.
+
+mod judge;
+pub(crate) mod recorded;
+pub(crate) mod result;
+mod road;
+mod shown;
+mod words;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agent::control::{self, Event};
+use jiff::Timestamp;
+
+use crate::control::{Control, unexpected};
+use crate::login;
+use crate::output::{print, print_json};
+use crate::problem::Problem;
+use crate::terminal::Terminal;
+use judge::Evidence;
+use result::{Recorded, Rehearsal, Times};
+use road::{Jump, Road, plain};
+use words::Words;
+
+/// Which way to go.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 passed, 1 failed, 2 no agent can be reached; 64 wrong usage")]
+pub(crate) struct Options {
+    /// The host, as `ssh` takes it: USER@HOST
+    #[arg(value_name = "DEST", value_parser = plain)]
+    destination: String,
+    /// Go through these hosts, as with `ssh -J`
+    #[arg(short = 'J', value_name = "JUMP", value_parser = plain, conflicts_with = "forward")]
+    jump: Option<String>,
+    /// Log in on this host with the agent forwarded, and from there on DEST, as with `ssh -A`
+    #[arg(short = 'A', value_name = "JUMP", value_parser = plain)]
+    forward: Option<String>,
+    /// The configuration file for ssh, as for ssh
+    #[arg(short = 'F', value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Logs in, and tells how it went.
+pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
+    let rehearsal = rehearse(options, terminal)?;
+    if options.json {
+        print_json(&rehearsal)?;
+    } else {
+        print(&shown::describe(&rehearsal))?;
+    }
+    Ok(if rehearsal.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn rehearse(options: &Options, terminal: &mut Terminal) -> Result<Rehearsal, Problem> {
+    let road = Road {
+        destination: options.destination.clone(),
+        jump: match (&options.jump, &options.forward) {
+            (Some(jump), _) => Jump::Through(jump.clone()),
+            (None, Some(jump)) => Jump::Forward(jump.clone()),
+            (None, None) => Jump::None,
+        },
+    };
+    let settings = road::settings(options.ssh_config.as_deref())?;
+    let status = match Control::connect()?.ask(&control::Request::Status)? {
+        Event::Status(status) => status,
+        other => return Err(unexpected(&other)),
+    };
+    let request = control::Request::Rehearse { destination: road.destination.clone() };
+    let (begun, rehearsing) = match Control::connect()?.hold(&request)? {
+        (Event::Rehearsing { id }, rehearsing) => (id, rehearsing),
+        (other, _) => return Err(unexpected(&other)),
+    };
+    terminal.say(&format!("Logging in on {}. It is in earnest but for what is run there: nothing.", road.destination));
+    let ended = login::run(&road.arguments(settings.path()), None, terminal)?;
+    let requests = recorded::since(&status.audit_log, begun, std::process::id())?;
+    // From here on the record says that it is over.
+    drop(rehearsing);
+
+    let words = Words::read(&ended.lines);
+    let unreachable = status.prompts.as_ref().err().filter(|_| terminal.is_attended());
+    let evidence = Evidence {
+        road: &road,
+        words: &words,
+        requests: &requests,
+        code: ended.code,
+        unreachable: unreachable.map(String::as_str),
+    };
+    let (cause, hops) = (evidence.cause(), hops(&evidence));
+    let (remarks, emergency) = (evidence.remarks(), evidence.emergency());
+    Ok(Rehearsal {
+        time: Timestamp::now(),
+        passed: cause.is_none(),
+        cause,
+        hops,
+        times: Times::of(milliseconds(ended.took), &requests),
+        verify_required: evidence.verify_required(),
+        remarks,
+        emergency,
+        jumps: road.hosts().split_last().map(|(_, jumps)| jumps.to_vec()).unwrap_or_default(),
+        forwarded: road.forwards(),
+        destination: road.destination,
+        record: Recorded { log: status.audit_log.display().to_string(), begun: begun.0, requests },
+    })
+}
+
+/// Each hop, with how long it took since the one before it.
+fn hops(evidence: &Evidence<'_>) -> Vec<result::Hop> {
+    let mut before = Duration::ZERO;
+    let hop = |(place, hop): (usize, &words::Hop)| {
+        let began = before;
+        before = hop.let_in.unwrap_or(before);
+        result::Hop {
+            host: evidence.name(place),
+            address: hop.address.clone().or_else(|| hop.looked_up.clone()).or_else(|| hop.name.clone()),
+            user: hop.user.clone(),
+            software: hop.software.clone(),
+            host_key: hop.host_key.clone(),
+            known: hop.known,
+            let_in: hop.let_in.is_some(),
+            ms: hop.let_in.map(|at| milliseconds(at.saturating_sub(began))),
+            methods: hop.methods.clone(),
+            key: hop.accepted.clone(),
+            hostbound: hop.hostbound,
+            agent_forwarding: hop.forwards.then_some(hop.forwarded),
+            requests: evidence.requests_of(hop).map(|request| request.record).collect(),
+        }
+    };
+    evidence.words.hops.iter().enumerate().map(hop).collect()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,317 @@
+//! Why a login failed, and what else is worth a look: by what ssh said, and by what is on record.
+
+use super::recorded::Request;
+use super::result::{Finding, VerifyRequired};
+use super::road::Road;
+use super::words::{Hop, Words};
+
+/// What was seen of a login.
+pub(super) struct Evidence<'a> {
+    pub(super) road: &'a Road,
+    pub(super) words: &'a Words,
+    pub(super) requests: &'a [Request],
+    /// What ssh ended with.
+    pub(super) code: Option<i32>,
+    /// Why nobody could be asked without this terminal.
+    pub(super) unreachable: Option<&'a str>,
+}
+
+/// What a login fails by, beside the agent's refusals. These never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    NameUnknown,
+    HostUnreachable,
+    TcpForwardingRefused,
+    HostKeyUnknown,
+    HostKeyChanged,
+    AgentForwardingRefused,
+    PublickeyNotOffered,
+    NoKeyOffered,
+    KeyRefused,
+    SignatureRefused,
+    AgentNotUsed,
+    Unclear,
+}
+
+#[cfg(test)]
+impl Cause {
+    const ALL: [Self; 12] = [
+        Self::NameUnknown,
+        Self::HostUnreachable,
+        Self::TcpForwardingRefused,
+        Self::HostKeyUnknown,
+        Self::HostKeyChanged,
+        Self::AgentForwardingRefused,
+        Self::PublickeyNotOffered,
+        Self::NoKeyOffered,
+        Self::KeyRefused,
+        Self::SignatureRefused,
+        Self::AgentNotUsed,
+        Self::Unclear,
+    ];
+}
+
+impl Cause {
+    fn code(self) -> &'static str {
+        match self {
+            Self::NameUnknown => "name-unknown",
+            Self::HostUnreachable => "host-unreachable",
+            Self::TcpForwardingRefused => "tcp-forwarding-refused",
+            Self::HostKeyUnknown => "host-key-unknown",
+            Self::HostKeyChanged => "host-key-changed",
+            Self::AgentForwardingRefused => "agent-forwarding-refused",
+            Self::PublickeyNotOffered => "publickey-not-offered",
+            Self::NoKeyOffered => "no-key-offered",
+            Self::KeyRefused => "key-refused",
+            Self::SignatureRefused => "signature-refused",
+            Self::AgentNotUsed => "agent-not-used",
+            Self::Unclear => "unclear",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::NameUnknown => "its name has no address",
+            Self::HostUnreachable => "it can't be reached",
+            Self::TcpForwardingRefused => "the host before it opens no connection to it",
+            Self::HostKeyUnknown => "its host key is not in known_hosts",
+            Self::HostKeyChanged => "it has another host key than known_hosts says",
+            Self::AgentForwardingRefused => "the agent can't be asked from the host before it, which was to forward it",
+            Self::PublickeyNotOffered => "it takes no keys",
+            Self::NoKeyOffered => "it was offered no key",
+            Self::KeyRefused => "it takes none of the keys that it was offered",
+            Self::SignatureRefused => "it knows the key, and did not take its signature",
+            Self::AgentNotUsed => "it let you in, but not by a key of this agent's",
+            Self::Unclear => "why, ssh does not say in words that are known here",
+        }
+    }
+
+    fn next(self) -> &'static str {
+        match self {
+            Self::NameUnknown => "Write it as your name servers know it, or give it a HostName in ~/.ssh/config.",
+            Self::HostUnreachable => "See whether it runs, and whether address, port and the way there are right.",
+            Self::TcpForwardingRefused => {
+                "Have its administrator allow it (AllowTcpForwarding, PermitOpen); or go by the forwarded agent: -A."
+            }
+            Self::HostKeyUnknown => {
+                "Have its key given to you, by its administrator or with a known_hosts file; with -A, on the host before it."
+            }
+            Self::HostKeyChanged => {
+                "Do not log in there. Ask its administrator whether the key was changed, and what its fingerprint is."
+            }
+            Self::AgentForwardingRefused => {
+                "Have the administrator of the host before it allow it (AllowAgentForwarding, and no `no-agent-forwarding` \
+                 or `restrict` at your key); or go through it: -J."
+            }
+            Self::PublickeyNotOffered => {
+                "Have its administrator allow it (PubkeyAuthentication, AuthenticationMethods)."
+            }
+            Self::NoKeyOffered => {
+                "`agent-cli doctor HOST` says whether the agent holds a key, and what keeps ssh from it."
+            }
+            Self::KeyRefused => {
+                "See with `agent-cli published` whether your key is registered, and whether the user is right. Hosts may learn \
+                 of a new key hours later."
+            }
+            Self::SignatureRefused => {
+                "It may demand that the token verifies you (verify-required): `agent-cli doctor --sign` says whether yours does."
+            }
+            Self::AgentNotUsed => {
+                "`agent-cli doctor HOST` says which agent ssh asks; take other keys for that host out of ~/.ssh/config."
+            }
+            Self::Unclear => "See what ssh said last, above; `ssh -v` says all of it.",
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// Why it failed; None where it did not.
+    pub(super) fn cause(&self) -> Option<Finding> {
+        let hops = &self.words.hops;
+        let place = hops.iter().position(|hop| hop.let_in.is_none()).unwrap_or(hops.len());
+        let arrived = place == hops.len() && hops.len() >= self.road.hosts().len();
+        if arrived {
+            let by_agent = hops.last().is_some_and(|hop| self.requests_of(hop).any(|request| request.signed));
+            return (!by_agent).then(|| self.found(Cause::AgentNotUsed, place.saturating_sub(1)));
+        }
+        // The agent's own word goes before what ssh makes of it.
+        if let Some(Request { code: Some(code), reason, next, .. }) = self.requests.last() {
+            return Some(Finding {
+                code: code.clone(),
+                host: Some(self.name(place)),
+                what: format!("the agent refused: {}", reason.as_deref().unwrap_or_default()),
+                next: next.clone().unwrap_or_default(),
+            });
+        }
+        Some(self.found(self.cause_at(place), place))
+    }
+
+    fn cause_at(&self, place: usize) -> Cause {
+        let hop = self.words.hops.get(place);
+        let said =
+            |words: &[&str]| self.words.complaints.iter().any(|line| words.iter().any(|word| line.contains(word)));
+        if hop.is_none_or(|hop| hop.software.is_none()) {
+            return match () {
+                () if said(&["administratively prohibited"]) => Cause::TcpForwardingRefused,
+                () if said(&["Could not resolve hostname"]) => Cause::NameUnknown,
+                () if said(&[
+                    "connect to host",
+                    "stdio forwarding failed",
+                    "timed out",
+                    "Connection closed by",
+                    "open failed",
+                ]) =>
+                {
+                    Cause::HostUnreachable
+                }
+                () => Cause::Unclear,
+            };
+        }
+        let Some(hop) = hop else { return Cause::Unclear };
+        let is_forwarded_to = |before: &Hop| before.forwards && !before.forwarded;
+        match () {
+            () if said(&["HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict"]) => {
+                Cause::HostKeyChanged
+            }
+            () if said(&["host key is known for", "Host key verification failed"]) => Cause::HostKeyUnknown,
+            () if self.words.hops[..place].iter().any(is_forwarded_to) => Cause::AgentForwardingRefused,
+            () if !hop.methods.is_empty() && !hop.methods.iter().any(|method| method == "publickey") => {
+                Cause::PublickeyNotOffered
+            }
+            () if hop.methods.is_empty() => Cause::Unclear,
+            () if hop.offered.is_empty() => Cause::NoKeyOffered,
+            () if hop.accepted.is_none() => Cause::KeyRefused,
+            () if self.requests_of(hop).any(|request| request.signed) => Cause::SignatureRefused,
+            () => Cause::Unclear,
+        }
+    }
+
+    fn found(&self, cause: Cause, place: usize) -> Finding {
+        let said = match cause {
+            Cause::Unclear | Cause::HostUnreachable | Cause::NameUnknown => self.words.complaints.last(),
+            _ => None,
+        };
+        let what = said.map_or_else(|| cause.what().to_owned(), |said| format!("{} (ssh: {said})", cause.what()));
+        finding(cause.code(), Some(self.name(place)), what, cause.next())
+    }
+
+    /// What the host at a place on the way is called: as on the command line, where that says it.
+    pub(super) fn name(&self, place: usize) -> String {
+        let (given, hops) = (self.road.hosts(), &self.words.hops);
+        // The hosts that the person's settings put between come before those that were named.
+        let between = hops.len().saturating_sub(given.len());
+        let name = place.checked_sub(between).and_then(|place| given.get(place).cloned());
+        let seen = hops.get(place).and_then(|hop| hop.name.clone().or_else(|| hop.address.clone()));
+        name.or(seen).unwrap_or_else(|| self.road.destination.clone())
+    }
+
+    /// The requests that were for this host. A client that binds nothing does not say for which one its request is.
+    pub(super) fn requests_of<'a>(&'a self, hop: &'a Hop) -> impl Iterator<Item = &'a Request> {
+        self.requests.iter().filter(|request| match &request.host_key {
+            Some(key) => hop.host_key.as_ref() == Some(key),
+            None => request.user == hop.user && hop.accepted.as_ref() == Some(&request.key),
+        })
+    }
+
+    pub(super) fn verify_required(&self) -> VerifyRequired {
+        let hops = self.words.hops.iter().filter(|hop| hop.let_in.is_some()).skip(self.road.hosts().len() - 1);
+        let mut requests = hops.flat_map(|hop| self.requests_of(hop));
+        match requests.any(|request| request.user_verified == Some(false)) {
+            true => VerifyRequired::NotEnforced,
+            false => VerifyRequired::NotTested,
+        }
+    }
+
+    /// What is worth a look, though it let in.
+    pub(super) fn remarks(&self) -> Vec<Finding> {
+        let mut remarks = Vec::new();
+        for (place, hop) in self.words.hops.iter().enumerate().filter(|(_, hop)| hop.let_in.is_some()) {
+            let mut remark =
+                |code, what: &str, next| remarks.push(finding(code, Some(self.name(place)), what.into(), next));
+            if !hop.hostbound {
+                remark(
+                    "no-hostbound",
+                    "it is too old for logins that name the host (publickey-hostbound-v00@openssh.com)",
+                    "Have it updated (OpenSSH 8.9): keys that are held to their destinations (`ssh-add -h`) do not log in there.",
+                );
+            }
+            if self.requests_of(hop).any(|request| request.signed && request.user_verified == Some(false)) {
+                remark(
+                    "verify-required-not-enforced",
+                    "it let you in, though the token has verified nobody",
+                    "Have its administrator demand it: `PubkeyAuthOptions verify-required` in sshd_config, or `verify-required` \
+                     at the key.",
+                );
+            }
+            if !self.requests_of(hop).any(|request| request.signed) && place + 1 < self.words.hops.len() {
+                remark(Cause::AgentNotUsed.code(), Cause::AgentNotUsed.what(), Cause::AgentNotUsed.next());
+            }
+        }
+        if self.cause().is_none() && self.code != Some(0) {
+            remarks.push(finding(
+                "command-failed",
+                Some(self.road.destination.clone()),
+                "it let you in, and then `true` did not end as everywhere".into(),
+                "That is of no account where it takes no such commands, as devices do.",
+            ));
+        }
+        remarks
+    }
+
+    /// What would differ in earnest.
+    pub(super) fn emergency(&self) -> Vec<Finding> {
+        let mut differs = vec![finding(
+            "nothing-was-done",
+            Some(self.road.destination.clone()),
+            "only `true` was run there, so what your role lets you do is not known".into(),
+            "Ask whoever gave you the role, or try what changes nothing.",
+        )];
+        for (place, hop) in self.words.hops.iter().enumerate() {
+            if let (Some(name), Some(address)) = (&hop.name, &hop.looked_up) {
+                differs.push(finding(
+                    "name-looked-up",
+                    Some(self.name(place)),
+                    format!("{name} was found to be {address}, which takes a name server that answers"),
+                    "Write its address into ~/.ssh/config (HostName), should it not change.",
+                ));
+            }
+        }
+        if let Some(token) = self.requests.iter().rev().find_map(|request| request.token.as_ref()) {
+            let name = token.name.as_deref().unwrap_or(&token.product);
+            differs.push(finding(
+                "one-token",
+                None,
+                format!("only the token {name} was tried, and no backup of it"),
+                "Rehearse with your backup as well.",
+            ));
+        }
+        if let Some(reason) = self.unreachable {
+            differs.push(finding(
+                "asked-nowhere",
+                None,
+                format!("you were asked at this terminal; without this program you would be asked nowhere: {reason}"),
+                "Run `agent-cli attach` in another terminal before you log in.",
+            ));
+        }
+        differs
+    }
+}
+
+fn finding(code: &str, host: Option<String>, what: String, next: &str) -> Finding {
+    Finding { code: code.into(), host, what, next: next.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_has_each_code() {
+        let guide = include_str!("../../../../docs/guide.md");
+        let remarks = ["no-hostbound", "verify-required-not-enforced", "command-failed"];
+        let emergency = ["nothing-was-done", "name-looked-up", "one-token", "asked-nowhere"];
+        for code in Cause::ALL.map(Cause::code).into_iter().chain(remarks).chain(emergency) {
+            assert!(guide.contains(&format!("| `{code}` |")), "{code}");
+        }
+    }
+}
