@@ -4,6 +4,7 @@ mod files;
 mod problem;
 pub mod publish;
 pub mod reference;
+pub mod rehearse;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub struct Config {
     pub upstream: Vec<UpstreamConfig>,
     /// Where `agent-cli publish` registers public keys.
     pub publish: publish::PublishConfig,
+    /// How often `agent-cli rehearse` is to be run.
+    pub rehearse: rehearse::RehearseConfig,
 }
 
 /// A table `[[upstream]]`.
@@ -241,7 +244,11 @@ impl Config {
             }
         }
         let AuditConfig { anchor_every, anchor_socket, keep_days, keep_mib, .. } = &self.audit;
-        for (name, given, least) in [("audit.keep_days", keep_days, 1), ("audit.keep_mib", keep_mib, FEWEST_MIB)] {
+        for (name, given, least) in [
+            ("audit.keep_days", keep_days, 1),
+            ("audit.keep_mib", keep_mib, FEWEST_MIB),
+            ("rehearse.every_days", &self.rehearse.every_days, 1),
+        ] {
             if given.is_some_and(|given| given < least) {
                 wrong(name, None, format!("{name} has to be at least {least}"));
             }

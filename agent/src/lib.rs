@@ -59,7 +59,7 @@ mod signals;
 pub mod socket;
 pub mod software_key;
 pub mod ssh_command;
-mod state_file;
+pub mod state_file;
 pub mod token;
 pub mod upstream;
 pub mod verify;

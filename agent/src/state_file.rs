@@ -11,12 +11,14 @@ use serde::de::DeserializeOwned;
 
 /// The file at a path, and its lock beside it.
 #[derive(Debug)]
-pub(crate) struct StateFile {
+pub struct StateFile {
     path: PathBuf,
 }
 
 impl StateFile {
-    pub(crate) fn at(path: PathBuf) -> Self {
+    /// Where it is, or will be.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
         Self { path }
     }
 
@@ -24,8 +26,11 @@ impl StateFile {
         &self.path
     }
 
-    /// What it holds, if it is there; what can't be understood is [`io::ErrorKind::InvalidData`].
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
+    /// What it holds, if it is there.
+    ///
+    /// # Errors
+    /// When it can't be read; what can't be understood is [`io::ErrorKind::InvalidData`].
+    pub fn read<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
         match std::fs::read(&self.path) {
             Ok(bytes) => {
                 let content = serde_json::from_slice(&bytes);
@@ -37,7 +42,10 @@ impl StateFile {
     }
 
     /// Writes what `change` makes, which reads what is there under the same lock; None leaves it as it is.
-    pub(crate) fn change<T: Serialize, E: From<io::Error>>(
+    ///
+    /// # Errors
+    /// Those of `change`, and when it can't be written.
+    pub fn change<T: Serialize, E: From<io::Error>>(
         &self,
         change: impl FnOnce() -> Result<Option<T>, E>,
     ) -> Result<(), E> {

@@ -189,6 +189,7 @@ keys       1
 terminals  0 attached
 prompts    through askpass
 settings   {}
+rehearsal  none yet: `agent-cli rehearse DEST`
 ",
         env!("CARGO_PKG_VERSION"),
         agent.pid(),
@@ -199,7 +200,7 @@ settings   {}
     assert_eq!(printed, expected);
     let json = read_json(&agent.cli(["status", "--json"]).run().success());
     let expected = json!({
-        "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
+        "rehearsal": null, "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
         "audit_log": agent.audit().path(), "keys": 1, "attached": 0, "prompts_reachable": true,
         "prompts_channel": "through askpass", "prompts_trouble": null, "upstreams": [], "locked": false,
         "lock_on_trouble": null,

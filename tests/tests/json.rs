@@ -183,6 +183,7 @@ fn each_command_prints_the_members_that_are_documented() {
     device.authorize(&KeyFile::new(env.path("home/.ssh/id_ed25519_sk"), true));
     let rehearsed = agent.cli(["rehearse", "--json", "-F"]).arg(env.ssh_config()).arg("device").run().success();
     page.holds("rehearse", &rehearsed.stdout);
+    page.holds("status", &agent.cli(["status", "--json"]).run().success().stdout);
     page.holds("doctor", &agent.cli(["doctor", "--json"]).run().stdout);
     for command in ["tokens credentials", "tokens fingerprints"] {
         let arguments = ["-S"].into_iter().chain(command.split(' ')).chain(["--json"]);

@@ -7,6 +7,7 @@ mod finding;
 mod hosts;
 mod keys;
 mod record;
+mod rehearsal;
 mod socket;
 mod ssh_settings;
 mod tokens;
@@ -119,6 +120,8 @@ fn examine(options: &Options, terminal: Option<&mut Terminal>) -> Result<Examina
     let default_log = paths.audit_log();
     let log = daemon::log_of(daemon.as_ref().ok(), &default_log);
     findings.extend([record::whole(log), record::writable(log), record::anchored(paths), record::clock(log, now)]);
+    let tokens = daemon.as_ref().ok().and_then(|daemon| daemon.tokens.as_deref().ok());
+    findings.push(rehearsal::finding(paths, keys.as_deref(), tokens, now));
     findings.push(hosts::general(&ssh));
     findings.extend(hosts::named(&options.hosts, ssh_config, paths, keys.as_deref()));
     Ok(Examination { findings, reachable: daemon.is_ok() })

@@ -1,6 +1,7 @@
 //! `agent-cli rehearse`: a login as in an emergency, of which each step is told. The day it is needed must not be the first test.
 
 mod judge;
+pub(crate) mod kept;
 pub(crate) mod recorded;
 pub(crate) mod result;
 mod road;
@@ -12,9 +13,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::control::{self, Event};
+use agent::environment::socket_in_environment;
 use jiff::Timestamp;
 
-use crate::control::{Control, unexpected};
+use crate::control::{Control, find, unexpected};
 use crate::login;
 use crate::output::{print, print_json};
 use crate::problem::Problem;
@@ -48,11 +50,19 @@ pub(crate) struct Options {
 /// Logs in, and tells how it went.
 pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     let rehearsal = rehearse(options, terminal)?;
+    let paths = find(socket_in_environment().as_deref())?;
+    let kept = kept::keep(&paths, &rehearsal);
     if options.json {
         print_json(&rehearsal)?;
     } else {
         print(&shown::describe(&rehearsal))?;
     }
+    kept.map_err(|error| {
+        Problem::failed(format!("the result can't be kept: {error}")).next(format!(
+            "See that {} is yours and has room; status and doctor know nothing of this rehearsal.",
+            paths.state.display()
+        ))
+    })?;
     Ok(if rehearsal.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -4,9 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent::control::{ConfigStatus, Event, Request, Status, UpstreamStatus};
+use agent::environment::socket_in_environment;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::control::{Control, unexpected};
+use super::rehearse::kept::{Today, every, last};
+use super::rehearse::result::Rehearsal;
+use crate::agent_socket::AgentSocket;
+use crate::control::{Control, find, unexpected};
 use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
 
@@ -24,12 +29,54 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
         Event::Status(status) => status,
         other => return Err(unexpected(&other)),
     };
+    let rehearsal = Rehearsed::of(&status);
     if options.json {
-        print_json(&Entry::of(&status))?
+        print_json(&Answer { entry: Entry::of(&status), rehearsal: rehearsal.ok().flatten() })?
     } else {
-        print(&describe(&status))?
+        print(&describe(&status))?;
+        print(&aligned("", [("rehearsal", Rehearsed::describe(rehearsal.as_ref()))]))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last rehearsal, and what it says of today.
+#[derive(Debug, Serialize)]
+struct Rehearsed {
+    time: Timestamp,
+    destination: String,
+    jumps: Vec<String>,
+    passed: bool,
+    /// Why it does not say that a login would succeed today.
+    doubts: Vec<String>,
+}
+
+impl Rehearsed {
+    fn of(status: &Status) -> Result<Option<Self>, Problem> {
+        let paths = find(socket_in_environment().as_deref())?;
+        let unreadable = |error| Problem::failed(format!("it can't be read: {error}"));
+        let Some(last) = last(&paths).map_err(unreadable)? else { return Ok(None) };
+        let keys = AgentSocket::at(&status.socket).ok().and_then(|mut agent| agent.list().ok());
+        let tokens = match Control::connect()?.ask(&Request::Tokens) {
+            Ok(Event::Tokens { tokens }) => Some(tokens),
+            _ => None,
+        };
+        // A locked agent shows no keys.
+        let keys = keys.filter(|_| !status.locked && status.away.is_none());
+        let (keys, tokens) = (keys.as_deref(), tokens.as_deref());
+        let doubts = last.doubts(Today { now: Timestamp::now(), every: every(&paths), keys, tokens });
+        let Rehearsal { time, destination, jumps, passed, .. } = last;
+        Ok(Some(Self { time, destination, jumps, passed, doubts }))
+    }
+
+    fn describe(rehearsal: Result<&Option<Self>, &Problem>) -> String {
+        let Self { time, destination, doubts, .. } = match rehearsal {
+            Ok(Some(last)) => last,
+            Ok(None) => return "none yet: `agent-cli rehearse DEST`".into(),
+            Err(problem) => return format!("rehearse again: {}", problem.what()),
+        };
+        let of = format!("of {destination}, {}", time.strftime("%F"));
+        if doubts.is_empty() { of } else { format!("{of}; rehearse again: {}", doubts.join("; ")) }
+    }
 }
 
 fn describe(status: &Status) -> String {
@@ -91,6 +138,13 @@ fn describe_upstream(upstream: &UpstreamStatus) -> String {
         line += "; it takes no session bindings, so it can't hold keys to their destinations";
     }
     line
+}
+
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    entry: Entry<'a>,
+    rehearsal: Option<Rehearsed>,
 }
 
 #[derive(Debug, Serialize)]

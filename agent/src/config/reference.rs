@@ -372,4 +372,16 @@ pub const SECTIONS: &[Section] = &[
             },
         ],
     },
+    Section {
+        name: "rehearse",
+        many: false,
+        about: "How often a login is to be rehearsed. The agent itself has no part in it.",
+        settings: &[Setting {
+            name: "every_days",
+            values: "at least 1",
+            default: Default::Is("90"),
+            holds: Holds::AtOnce,
+            about: "After so many days agent-cli status and doctor say that the last rehearsal is old.",
+        }],
+    },
 ];

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
 mod causes;
+mod kept;
 
 use std::fs;
 use std::time::Instant;

@@ -112,6 +112,12 @@ impl Times {
 }
 
 impl Rehearsal {
+    /// The request by which the host itself let in.
+    pub(crate) fn login(&self) -> Option<&Request> {
+        let hop = self.hops.last().filter(|hop| hop.let_in)?;
+        self.record.requests.iter().rev().find(|request| request.signed && hop.requests.contains(&request.record))
+    }
+
     /// The way, in words.
     pub(crate) fn road(&self) -> String {
         match (self.jumps.join(", "), self.forwarded) {

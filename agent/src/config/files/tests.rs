@@ -62,6 +62,8 @@ fn unknown_settings_are_refused() {
         ("[audit]\nanchor_every = 10\n", false),
         ("[audit]\nkeep_days = 400\nkeep_mib = 64\n", true),
         ("[audit]\nkeep_days = 0\n", false),
+        ("[rehearse]\nevery_days = 30\n", true),
+        ("[rehearse]\nevery_days = 0\n", false),
         ("[audit]\nkeep_mib = 63\n", false),
         ("[audit]\nkeep_mib = -1\n", false),
         ("lock_on = []\n", true),
