@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use agent::audit::uses;
 use agent::control::keys::{Known, MOST};
 use agent::control::{Event, Request};
+use agent::paths::Paths;
 
 use crate::control::{Control, find, unexpected};
 use crate::problem::Problem;
@@ -17,6 +18,11 @@ pub(crate) fn known(fingerprints: &[&str]) -> Result<BTreeMap<String, Known>, Pr
 /// The same by the agent whose keys are listed; nothing where that is another program, or far away.
 pub(crate) fn known_to_the_agent_listed(fingerprints: &[&str]) -> Result<BTreeMap<String, Known>, Problem> {
     ask(fingerprints, || Ok(Control::of_the_same_agent()))
+}
+
+/// The same by the agent with these paths.
+pub(crate) fn known_to(paths: &Paths, fingerprints: &[&str]) -> Result<BTreeMap<String, Known>, Problem> {
+    ask(fingerprints, || Control::of(paths).map(Some))
 }
 
 fn ask(

@@ -6,6 +6,7 @@
 mod agent_socket;
 mod attended;
 mod commands;
+mod comparison;
 mod control;
 mod conversation;
 mod directory;

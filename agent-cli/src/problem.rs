@@ -69,6 +69,11 @@ impl Problem {
         &self.what
     }
 
+    /// What to do next.
+    pub(crate) fn next_steps(&self) -> &[String] {
+        &self.next
+    }
+
     /// Adds a line on what to do next.
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next.push(next.into());

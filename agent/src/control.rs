@@ -77,6 +77,11 @@ pub enum Request {
         /// Their fingerprints, at most [`keys::MOST`].
         fingerprints: Vec<String>,
     },
+    /// Which of the tokens that are plugged in hold these keys, without a PIN or a touch. Ends with [`Event::Whereabouts`].
+    Whereabouts {
+        /// Their fingerprints, at most [`keys::MOST`].
+        fingerprints: Vec<String>,
+    },
     /// A new key takes the place of an old one among the backups. Ends with [`Event::Succeeded`].
     Succeed {
         /// The old one's fingerprint.
@@ -112,6 +117,7 @@ impl Request {
             Self::Token(request) => request.name(),
             Self::AskPerson => "ask the person a question",
             Self::Keys { .. } => "show what is known of keys",
+            Self::Whereabouts { .. } => "look for keys on tokens",
             Self::Succeed { .. } => "put a key in another's place",
             Self::Rehearse { .. } => "rehearse a login",
             Self::Unlock => "unlock the agent",
@@ -241,6 +247,11 @@ pub enum Event {
     Keys {
         /// What is known of each, in the order in which they were asked for.
         keys: Vec<keys::Known>,
+    },
+    /// To [`Request::Whereabouts`].
+    Whereabouts {
+        /// Where each is, in the order in which they were asked for.
+        keys: Vec<keys::Whereabouts>,
     },
     /// To [`Request::Succeed`].
     Succeeded,

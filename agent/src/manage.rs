@@ -12,6 +12,7 @@ mod pin;
 mod question;
 mod resident;
 mod tokens;
+mod whereabouts;
 
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;

@@ -2,23 +2,30 @@
 //!
 //! Nothing here asks a person or a token for anything that counts, unless it is asked for: no try of a PIN is spent.
 
+mod backup;
 mod daemon;
 mod finding;
 mod hosts;
 mod keys;
 mod record;
+mod registered;
 mod rehearsal;
 mod socket;
 mod ssh_settings;
 mod tokens;
+mod whereabouts;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use agent::control::keys::Known;
+use agent::paths::Paths;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::agent_socket::AgentSocket;
+use crate::agent_socket::{AgentSocket, Held};
+use crate::known_keys::{known_to, last_uses};
 use crate::output::{print, print_json};
 use crate::problem::Problem;
 use crate::safe::safe;
@@ -50,15 +57,11 @@ pub(crate) struct Options {
 }
 
 /// Looks at everything, and says whether it is ready.
-pub(crate) fn run(
-    options: &Options,
-    terminal: impl FnOnce() -> Result<Terminal, Problem>,
-) -> Result<ExitCode, Problem> {
+pub(crate) fn run(options: &Options, terminal: impl Fn() -> Result<Terminal, Problem>) -> Result<ExitCode, Problem> {
     if let Some(host) = options.hosts.iter().find(|host| host.is_empty() || host.starts_with('-')) {
         return Err(Problem::usage(format!("{host:?} is no host's name")));
     }
-    let mut terminal = if options.sign { Some(terminal()?) } else { None };
-    let Examination { findings, reachable } = examine(options, terminal.as_mut())?;
+    let Examination { findings, reachable } = examine(options, &terminal)?;
     let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if options.json {
         print_json(&Answer { ready: bad == 0, findings: &findings })?;
@@ -83,7 +86,8 @@ struct Examination {
 }
 
 /// One thing after the other, in the order in which each is the reason for what comes after it.
-fn examine(options: &Options, terminal: Option<&mut Terminal>) -> Result<Examination, Problem> {
+fn examine(options: &Options, open: &dyn Fn() -> Result<Terminal, Problem>) -> Result<Examination, Problem> {
+    let mut terminal = if options.sign { Some(open()?) } else { None };
     let now = Timestamp::now();
     let ssh_config = options.ssh_config.as_deref();
     let ssh = SshSettings::of(hosts::ANY, ssh_config);
@@ -111,9 +115,10 @@ fn examine(options: &Options, terminal: Option<&mut Terminal>) -> Result<Examina
         (Some(keys), _) => {
             findings.push(keys::on_tokens(keys));
             findings.extend(keys::certificates(keys, now));
-            if let Some(terminal) = terminal {
+            if let Some(terminal) = &mut terminal {
                 findings.extend(keys::signatures(keys, paths, terminal)?);
             }
+            findings.extend(with_others(keys, daemon.as_ref().ok(), paths));
         }
         (None, _) => findings.push(Finding::not_checked("keys", "the agent can't be asked for them")),
     }
@@ -124,7 +129,41 @@ fn examine(options: &Options, terminal: Option<&mut Terminal>) -> Result<Examina
     findings.push(rehearsal::finding(paths, keys.as_deref(), tokens, now));
     findings.push(hosts::general(&ssh));
     findings.extend(hosts::named(&options.hosts, ssh_config, paths, keys.as_deref()));
+    findings.push(match &keys {
+        _ if !registered::is_set_up(paths) => registered::not_set_up(),
+        Some(keys) if !daemon.as_ref().is_ok_and(Daemon::is_locked) => {
+            let terminal = match &mut terminal {
+                Some(terminal) => terminal,
+                none => none.insert(open()?),
+            };
+            registered::finding(keys, terminal)?
+        }
+        _ => registered::without_keys(),
+    });
     Ok(Examination { findings, reachable: daemon.is_ok() })
+}
+
+/// The keys and their tokens, and the keys that stand in for others.
+fn with_others(keys: &[Held], daemon: Option<&Daemon>, paths: &Paths) -> Vec<Finding> {
+    let keys = whereabouts::on_tokens(keys);
+    let Some((Ok(tokens), Ok(known))) = daemon.map(|daemon| (&daemon.tokens, known_with_backups(&keys, paths))) else {
+        return ["at-hand", "backup"].map(|check| Finding::not_checked(check, "the agent does not tell")).into();
+    };
+    let mut findings = whereabouts::findings(&keys, tokens, &known, paths);
+    // It takes a look at the whole record.
+    let wants_uses = known.values().any(|known| !known.backups.is_empty());
+    let uses = if wants_uses { last_uses().unwrap_or_default() } else { BTreeMap::new() };
+    findings.extend(backup::findings(&keys, &known, &uses));
+    findings
+}
+
+/// What is known of these keys, and of their backups, which the agent may not hold.
+fn known_with_backups(keys: &[&str], paths: &Paths) -> Result<BTreeMap<String, Known>, Problem> {
+    let mut known = known_to(paths, keys)?;
+    let backups: Vec<_> = known.values().flat_map(|known| known.backups.clone()).collect();
+    let missing: Vec<_> = backups.iter().map(String::as_str).filter(|key| !known.contains_key(*key)).collect();
+    known.extend(known_to(paths, &missing)?);
+    Ok(known)
 }
 
 fn describe(findings: &[Finding]) -> String {

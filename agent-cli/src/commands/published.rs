@@ -1,7 +1,7 @@
 //! `agent-cli published`: whether what is registered, the key files and the agent's keys are the same.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent::control::token::{Answer, Request};
@@ -9,12 +9,11 @@ use serde::Serialize;
 
 use super::tokens;
 use crate::agent_socket::AgentSocket;
-use crate::control::find;
+use crate::comparison::{Comparison, Difference, Here, Row, default_files};
 use crate::directory::{self, Directory, Standing};
 use crate::known_keys::known_to_the_agent_listed;
 use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
-use crate::public_key::PublicKey;
 use crate::publication::Candidate;
 use crate::safe::safe;
 use crate::terminal::Terminal;
@@ -35,28 +34,6 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// A key, and where it is.
-#[derive(Debug)]
-struct Row {
-    key: PublicKey,
-    comment: String,
-    published: bool,
-    files: Vec<PathBuf>,
-    /// Whether the agent holds it.
-    held: bool,
-    /// Whether the token keeps it; None where it was not looked at.
-    on_token: Option<bool>,
-    /// The fingerprint of the key of which it is a backup.
-    backup_of: Option<String>,
-}
-
-/// What does not agree, and what to do about it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Difference {
-    what: String,
-    next: String,
-}
-
 /// Compares them.
 pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     let files = if options.files.is_empty() { default_files()? } else { named_files(&options.files)? };
@@ -65,55 +42,28 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     let standing = directory.look(terminal)?;
     let on_token = if options.token { Some(kept(terminal)?) } else { None };
 
-    let mut rows = Vec::new();
-    let has_all = directory.holds_one_key();
-    for candidate in &files {
-        row(&mut rows, &candidate.key, candidate.comment()).files.push(candidate.file.clone());
-    }
-    for held in held.iter().filter(|held| !held.key.type_name.ends_with("-CERT")) {
-        row(&mut rows, &held.key, &held.comment).held = true;
-    }
-    for (key, comment) in standing.entries.iter().filter_map(|entry| entry.key.as_ref()) {
-        // In a file there are others' keys as well.
-        if has_all || rows.iter().any(|row| row.key.blob == key.blob) {
-            row(&mut rows, key, comment).published = true;
-        }
-    }
-    rows.retain(|row| row.published || row.key.application.is_some() || !options.files.is_empty());
-    let fingerprints: Vec<_> = rows.iter().map(|row| row.key.fingerprint.as_str()).collect();
+    let here = Here { files: &files, named: &options.files, held: &held, on_token: on_token.as_ref() };
+    let mut comparison = here.compared(&standing, directory.holds_one_key());
+    let fingerprints: Vec<_> = comparison.rows.iter().map(|row| row.key.fingerprint.as_str()).collect();
     // The rest is worth showing without it.
     let known = known_to_the_agent_listed(&fingerprints).unwrap_or_else(|problem| {
         problem.show();
         BTreeMap::new()
     });
-    for row in &mut rows {
-        row.backup_of = known.get(&row.key.fingerprint).and_then(|known| known.backup_of.clone());
-        row.on_token = on_token.as_ref().map(|kept| kept.contains(&row.key.fingerprint));
-    }
-    let differences = differences(&rows, &options.files, &standing);
+    comparison.know(&known);
+    let Comparison { rows, differences } = comparison;
     if options.json {
         print_json(&Listing::of(&directory, &standing, &rows, &differences))?;
         return Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let account = standing.account.map(|account| ("account", account));
     print(&aligned("", [("place", directory.name())].into_iter().chain(account)))?;
-    rows.iter().try_for_each(|row| print(&row.describe()))?;
+    rows.iter().try_for_each(|row| print(&describe(row)))?;
     let problem = |Difference { what, next }: &Difference| format!("{what}. {next}");
     match differences.as_slice() {
         [] => print("All of them agree.").map(|()| ExitCode::SUCCESS),
         all => Err(all.iter().map(problem).fold(Problem::failed("they do not agree"), Problem::next)),
     }
-}
-
-/// The row of a key, a new one if need be.
-fn row<'r>(rows: &'r mut Vec<Row>, key: &PublicKey, comment: &str) -> &'r mut Row {
-    let at = rows.iter().position(|row| row.key.blob == key.blob).unwrap_or_else(|| {
-        let (key, comment) = (key.clone(), comment.to_owned());
-        let (files, on_token, backup_of) = (Vec::new(), None, None);
-        rows.push(Row { key, comment, published: false, files, held: false, on_token, backup_of });
-        rows.len() - 1
-    });
-    &mut rows[at]
 }
 
 /// The fingerprints of the keys that the token keeps.
@@ -128,88 +78,15 @@ fn named_files(files: &[PathBuf]) -> Result<Vec<Candidate>, Problem> {
     files.iter().map(|file| Candidate::read(file)).collect()
 }
 
-/// The keys in ~/.ssh. What is none there is none of ours to complain about.
-fn default_files() -> Result<Vec<Candidate>, Problem> {
-    let folder = find(None)?.home.join(".ssh");
-    let entries = match folder.read_dir() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|error| Problem::failed(format!("{}: {error}", folder.display())))?,
-    };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|name| name == "pub")).collect();
-    files.sort();
-    Ok(files.iter().filter_map(|file| Candidate::read(file).ok()).collect())
-}
-
-/// All that does not agree. A key that is not published is no matter, unless it was named, or none is.
-fn differences(rows: &[Row], named: &[PathBuf], standing: &Standing) -> Vec<Difference> {
-    let mut all = Vec::new();
-    let mut differ = |what: String, next: String| all.push(Difference { what, next });
-    for entry in standing.entries.iter().filter(|entry| entry.key.is_none()) {
-        differ(format!("What is published is {}", entry.describe()), "Publish yours in its place.".into());
-    }
-    let mine = |row: &&Row| row.held || !row.files.is_empty();
-    let published: Vec<_> = rows.iter().filter(|row| row.published).collect();
-    let is_unpublished = |row: &&Row| !row.published && row.files.iter().any(|file| named.contains(file));
-    for row in rows.iter().filter(is_unpublished) {
-        differ(format!("{} is not published", row.key.fingerprint), row.publish());
-    }
-    if !published.iter().any(mine) && !all_named_are_unpublished(rows, named) {
-        let what =
-            if published.is_empty() { "No key is published" } else { "The key that is published is none that is here" };
-        let best = rows.iter().filter(mine).min_by_key(|row| (row.files.is_empty(), !row.held));
-        let next = best.map_or_else(|| "Make one with `agent-cli gen-keys --publish`.".into(), Row::publish);
-        differ(what.into(), next);
-    }
-    for row in published.into_iter().filter(mine) {
-        let name = &row.key.fingerprint;
-        match row.files.first() {
-            Some(file) if !row.held => {
-                differ(format!("The agent does not hold {name}"), format!("`agent-cli add {}`", private(file)));
-            }
-            None => differ(
-                format!("{name} is in no file"),
-                "`ssh-keygen -K` writes the resident keys of a token to files.".into(),
-            ),
-            Some(_) => {}
-        }
-        if row.on_token == Some(false) {
-            differ(
-                format!("The token keeps no key {name}"),
-                "Plug in the one that does; a key that is not resident is in its file alone.".into(),
-            );
-        }
-    }
-    all
-}
-
-fn all_named_are_unpublished(rows: &[Row], named: &[PathBuf]) -> bool {
-    let is_named = |row: &&Row| row.files.iter().any(|file| named.contains(file));
-    !named.is_empty() && rows.iter().filter(is_named).all(|row| !row.published)
-}
-
-fn private(public: &Path) -> String {
-    public.with_extension("").display().to_string()
-}
-
-impl Row {
-    fn publish(&self) -> String {
-        match self.files.first() {
-            Some(file) => format!("`agent-cli publish {}`", file.display()),
-            None => "Write its public key to a file (`ssh-add -L` prints it), and publish that with `agent-cli publish FILE.pub`.".into(),
-        }
-    }
-
-    fn describe(&self) -> String {
-        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
-        let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
-        let files = if files.is_empty() { "none".into() } else { files.join(", ") };
-        let rows = [("published", yes(self.published)), ("file", files), ("agent", yes(self.held))];
-        let token = self.on_token.map(|on_token| ("token", yes(on_token)));
-        let backup = self.backup_of.clone().map(|original| ("backup of", original));
-        let rows = rows.into_iter().chain(token).chain(backup);
-        format!("{}\n{}", safe(&self.key.describe(&self.comment)), aligned("  ", rows))
-    }
+fn describe(row: &Row) -> String {
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let files: Vec<_> = row.files.iter().map(|file| file.display().to_string()).collect();
+    let files = if files.is_empty() { "none".into() } else { files.join(", ") };
+    let rows = [("published", yes(row.published)), ("file", files), ("agent", yes(row.held))];
+    let token = row.on_token.map(|on_token| ("token", yes(on_token)));
+    let backup = row.backup_of.clone().map(|original| ("backup of", original));
+    let rows = rows.into_iter().chain(token).chain(backup);
+    format!("{}\n{}", safe(&row.key.describe(&row.comment)), aligned("  ", rows))
 }
 
 #[derive(Debug, Serialize)]

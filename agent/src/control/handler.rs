@@ -171,6 +171,9 @@ impl Connection {
                 Ok(Event::TokenNamed(management.name_token(name, holding.as_deref()).await?))
             }
             Request::Keys { fingerprints } => Ok(Event::Keys { keys: management.known_keys(fingerprints).await? }),
+            Request::Whereabouts { fingerprints } => {
+                Ok(Event::Whereabouts { keys: management.whereabouts(fingerprints).await? })
+            }
             Request::Succeed { old, new } => {
                 management.succeed(old, new).await?;
                 Ok(Event::Succeeded)

@@ -26,7 +26,7 @@ pub(super) struct Doubt {
 }
 
 /// Whether a token holds a key.
-enum Holds {
+pub(super) enum Holds {
     Yes,
     No,
     NotSaid,
@@ -199,7 +199,7 @@ impl Management<'_> {
     }
 
     /// Whether a token holds a key, as far as it says so without its PIN or a touch.
-    async fn holds(
+    pub(super) async fn holds(
         &self,
         exchange: &mut dyn Exchange,
         device: &Device,

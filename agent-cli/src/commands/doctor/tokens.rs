@@ -42,7 +42,8 @@ pub(super) fn findings(tokens: &[TokenStatus]) -> Vec<Finding> {
     findings
 }
 
-fn name(token: &TokenStatus) -> String {
+/// What it is called.
+pub(super) fn name(token: &TokenStatus) -> String {
     match &token.name {
         Some(name) => format!("token {name}"),
         None => format!("the token at {}", token.device.path),
