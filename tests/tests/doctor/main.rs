@@ -4,6 +4,7 @@
 
 mod keys_and_tokens;
 mod registered;
+mod surroundings;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
