@@ -345,7 +345,7 @@ pub const SECTIONS: &[Section] = &[
                 default: Default::Is(r#""graph""#),
                 holds: Holds::AtOnce,
                 about: "Your account, by way of Microsoft Graph; or a file of authorized_keys lines, or a folder with such a \
-                        file for each user.",
+                        file for each user. Where this is given, agent-cli doctor looks there, too.",
             },
             Setting {
                 name: "graph_url",
