@@ -28,8 +28,9 @@ help:
 	@echo 'make package-test   install that in a fresh Debian with systemd, use it, and remove it'
 	@echo 'make bench     compare with ssh-agent'
 
-demo: rust demo-packages
-	cargo build --release -p agent -p agent-cli -p soft-token -p soft-hidraw
+# What is installed later is built here, and the token beside it: together they would be built with other features.
+demo: build demo-packages
+	$(if $(filter real,$(TOKEN)),,cargo build --release -p soft-token -p soft-hidraw)
 	demo/run $(if $(filter real,$(TOKEN)),--real-token)
 
 test: rust test-packages lint native openssh-suite vm
@@ -76,7 +77,15 @@ build: rust build-packages
 install: build
 	@mkdir -p $(DESTDIR)$(PREFIX) 2>/dev/null; [ -w $(DESTDIR)$(PREFIX) ] || sudo=sudo; \
 	$$sudo $(MAKE) --no-print-directory install-files PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) SYSCONFDIR=$(SYSCONFDIR) BUILT=$(BUILT)
-	@$(if $(DESTDIR),,echo 'Plug your token in anew. Then, each user: systemctl --user enable --now fido-ssh-agent.socket')
+	@$(if $(DESTDIR),,$(if $(filter /usr /usr/local,$(PREFIX)),$(installed_for_all),$(installed_for_one)))
+
+installed_for_all = echo 'Plug your token in anew. Then, each user: systemctl --user enable --now fido-ssh-agent.socket'
+
+# Neither systemd nor udev looks there.
+installed_for_one = printf '%s\n' \
+  'Put $(PREFIX)/bin into PATH. Then `fido-ssh-agent --install-user-units` has systemd start the agent.' \
+  'Where `agent-cli tokens` says that you may not use your token, have udev give it to you, and plug it in anew:' \
+  '    sudo cp $(PREFIX)/lib/udev/rules.d/70-fido-ssh-agent.rules /etc/udev/rules.d/'
 
 # Of programs that are there. `make test` has it install those it tests.
 install-files:

@@ -29,6 +29,10 @@ const RSA_SHA2_512: u32 = 4;
 /// The longest message, in bytes (ssh-agent.c AGENT_MAX_LEN).
 const LONGEST_MESSAGE: u32 = 256 * 1024;
 
+/// What to do where no agent answers.
+pub(crate) const START: &str = "Start the agent: `systemctl --user start fido-ssh-agent.socket`, or `eval \"$(fido-ssh-agent -s)\"`. Or let \
+    SSH_AUTH_SOCK name the socket of one that runs.";
+
 /// A key that an agent holds.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -51,7 +55,7 @@ impl AgentSocket {
         UnixStream::connect(&path).map(Self).map_err(|error| {
             let next = match named {
                 Some(_) => "Start the agent that SSH_AUTH_SOCK names, or let it name the socket of one that runs.",
-                None => "Start the agent, or let SSH_AUTH_SOCK name the socket of one that runs.",
+                None => START,
             };
             Problem::unreachable("Could not open a connection to your authentication agent.")
                 .next(format!("{}: {error}", path.display()))

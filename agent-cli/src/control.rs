@@ -11,6 +11,7 @@ use agent::paths::Paths;
 use zeroize::Zeroizing;
 
 use crate::agent_socket::AgentSocket;
+use crate::agent_socket::START;
 use crate::problem::Problem;
 
 /// A connection on which the agent has said hello.
@@ -182,7 +183,7 @@ fn gone(how: &str) -> Problem {
 fn nobody(socket: &Path, error: &std::io::Error) -> Problem {
     Problem::unreachable("Could not open a connection to your authentication agent.")
         .next(format!("{}: {error}", socket.display()))
-        .next("Start the agent, or let SSH_AUTH_SOCK name the socket of one that runs.")
+        .next(START)
 }
 
 #[cfg(test)]

@@ -56,6 +56,18 @@ fn a_log_proves_each_signature_and_each_host_without_an_agent() {
     assert_eq!(show(&["--user", "nobody-of-that-name"]), [] as [Value; 0]);
 }
 
+/// What a person reads has the names of that person's known_hosts, and no JSON.
+#[test]
+fn hosts_are_called_by_their_names() {
+    let (env, log, _token) = investigated();
+    let show = || env.program(tests::built("agent-cli")).args(["audit", "show", "--log", &log]).run().success().stdout;
+    assert!(show().contains(", on the host with key SHA256:"), "{}", show());
+    fs::copy(env.path("known_hosts"), env.path("home/.ssh/known_hosts")).unwrap();
+    let shown = show();
+    assert_eq!(shown.matches(", on device (SHA256:").count(), 2, "{shown}");
+    assert!(shown.contains("REFUSED locked  remove, by ssh-add") && !shown.contains('{'), "{shown}");
+}
+
 #[test]
 fn a_changed_log_is_told_from_a_torn_one_and_from_another_one() {
     let (env, log, _token) = investigated();

@@ -1,15 +1,18 @@
 //! `agent-cli audit`: reading the record, with or without an agent.
 
+mod acts;
 mod checkpoint;
 mod export;
 mod filter;
 mod follow;
+mod names;
 mod reading;
 mod report;
 mod show;
 mod sign;
 mod verify;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -61,6 +64,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
 }
 
 fn unreadable(log: &Path, error: &std::io::Error) -> Problem {
-    Problem::failed(format!("{}: {error}", log.display()))
-        .next("Name the log with --log FILE, or the agent's socket with SSH_AUTH_SOCK.")
+    let problem = Problem::failed(format!("the audit log can't be read: {}: {error}", log.display()));
+    match error.kind() {
+        ErrorKind::NotFound => problem.next(
+            "An agent writes one when it is started first. Where it is another's, name its socket with SSH_AUTH_SOCK, or the \
+             file with --log FILE.",
+        ),
+        _ => problem.next("Name the log with --log FILE, or the agent's socket with SSH_AUTH_SOCK."),
+    }
 }

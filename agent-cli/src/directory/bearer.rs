@@ -85,7 +85,8 @@ fn run(words: &[String], limit: Duration, terminal: &Terminal) -> Result<Zeroizi
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let running = command.spawn().and_then(Running::new).map_err(|error| {
         let next = "Install the Azure CLI, or name another command in the settings (publish.token_command), or hand the access \
-                    token over with --token-stdin.";
+                    token over with --token-stdin. Where keys are registered in a file, and not in an account, name it in the \
+                    settings (publish.place).";
         Problem::failed(format!("the access token's command `{named}` can't be run: {error}")).next(next)
     })?;
     let Outcome { end, printed, said } = running.wait(limit, terminal)?;

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent::audit::follow::Follow;
-use agent::audit::history::History;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
-use super::show::Options;
+use super::show::{Options, Reader};
 use crate::problem::Problem;
 
 /// How often a log is looked at whose changes nobody tells, as on a network's file system.
@@ -25,10 +24,10 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO;
     inotify::add_watch(&changes, folder, flags).map_err(|error| unreadable(error.into()))?;
-    let mut history = History::default();
+    let mut reader = Reader::new();
     loop {
         while let Some(line) = follow.next_line().map_err(unreadable)? {
-            options.read(&mut history, &line)?;
+            options.read(&mut reader, &line)?;
         }
         let output = stdout();
         let mut wait = [PollFd::new(&changes, PollFlags::IN), PollFd::new(&output, PollFlags::empty())];

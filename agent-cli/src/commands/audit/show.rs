@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use agent::audit::history::{Entry, History, What};
 use agent::audit::reader::{Line, Lines};
-use agent::audit::record::{Act, Meaning, Outcome};
-use serde_json::Value;
+use agent::audit::record::{Act, Binding, Meaning, Outcome};
 
+use super::acts::{Told, told};
 use super::filter::Filter;
+use super::names::Names;
+use crate::control::find;
 use crate::output::{print, print_json_line};
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -25,34 +27,52 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// What is known of the record so far.
+#[derive(Debug)]
+pub(super) struct Reader {
+    history: History,
+    names: Names,
+}
+
+impl Reader {
+    /// At its beginning.
+    pub(super) fn new() -> Self {
+        Self { history: History::default(), names: Names::of(find(None).ok().map(|paths| paths.home).as_deref()) }
+    }
+}
+
 /// Prints what the log of `log` says.
 pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
     // What is shown on a terminal is progress enough.
     let _progress = (!stdout().is_terminal()).then(|| Progress::of("Reading the record"));
-    let mut history = History::default();
+    let mut reader = Reader::new();
     for line in Lines::of(log).map_err(unreadable)? {
-        options.read(&mut history, &line.map_err(unreadable)?)?;
+        options.read(&mut reader, &line.map_err(unreadable)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Options {
     /// Shows what a line ends, where that is wanted.
-    pub(super) fn read(&self, history: &mut History, line: &Line) -> Result<(), Problem> {
-        match history.read(line).filter(|entry| self.filter.wants(entry)) {
-            Some(entry) => self.show(&entry),
+    pub(super) fn read(&self, reader: &mut Reader, line: &Line) -> Result<(), Problem> {
+        match reader.history.read(line).filter(|entry| self.filter.wants(entry)) {
+            Some(entry) => self.show(&entry, &mut reader.names),
             None => Ok(()),
         }
     }
 
-    fn show(&self, entry: &Entry) -> Result<(), Problem> {
-        if self.json { print_json_line(entry) } else { print(&describe(entry)) }
+    fn show(&self, entry: &Entry, names: &mut Names) -> Result<(), Problem> {
+        if self.json {
+            return print_json_line(entry);
+        }
+        names.learn(entry);
+        print(&describe(entry, names))
     }
 }
 
 /// One line: when, how it ended, what, where, by which key, the record's number.
-fn describe(entry: &Entry) -> String {
+fn describe(entry: &Entry, names: &Names) -> String {
     let time = entry.time.strftime("%F %T");
     let (end, about) = match &entry.what {
         What::Request { outcome, intent, .. } => {
@@ -71,21 +91,30 @@ fn describe(entry: &Entry) -> String {
                 let asked_by = subject.peer.programs.first().map_or("?", |program| &program.name);
                 format!("{what}, key {}, by {asked_by}", subject.key)
             });
-            let destination = intent.as_ref().map_or_else(String::new, |intent| format!(", {}", intent.destination));
+            let destination = intent.as_ref().map_or_else(String::new, |intent| {
+                let destination = intent.destination.to_string();
+                format!(", {}", named(destination, &intent.subject.bindings, names))
+            });
             (end, format!("{what}{destination}"))
         }
-        What::Act { act } => describe_act(act),
+        What::Act { act: Act::Refused { request, peer, denial, .. } } => {
+            let asked_by = peer.programs.first().map_or("?", |program| &program.name);
+            (format!("REFUSED {}", denial.code), format!("{request}, by {asked_by}"))
+        }
+        What::Act { act } => {
+            let Told { name, about } = told(act);
+            (name, about)
+        }
     };
-    safe(&format!("#{:<6} {time}  {end:<10}  {about}", entry.sequence))
+    safe(format!("#{:<6} {time}  {end:<10}  {about}", entry.sequence).trim_end())
 }
 
-/// An act by its own words in the record, so that each new one is shown as it is.
-fn describe_act(act: &Act) -> (String, String) {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(act) else { return ("act".into(), String::new()) };
-    let name = fields.remove("act").and_then(|name| name.as_str().map(|name| name.replace('_', " ")));
-    let about = fields.iter().map(|(name, value)| match value {
-        Value::String(text) => format!("{name} {text}"),
-        other => format!("{name} {other}"),
-    });
-    (name.unwrap_or_default(), about.collect::<Vec<_>>().join(", "))
+/// The same with the names that known_hosts has for its hosts.
+fn named(destination: String, bindings: &[Binding], names: &Names) -> String {
+    bindings.iter().fold(destination, |text, Binding { host_key, .. }| match names.host(host_key).name {
+        Some(name) => text
+            .replace(&format!("the host with key {host_key}"), host_key)
+            .replace(host_key, &format!("{name} ({host_key})")),
+        None => text,
+    })
 }

@@ -9,6 +9,7 @@ use agent::audit::checkpoint::Checkpoint;
 use agent::audit::verify::{Counting, Kind, Report, verify};
 use serde::Serialize;
 
+use super::reading::counted;
 use super::sign::sign_head;
 use crate::output::{aligned, print, print_json};
 use crate::problem::Problem;
@@ -73,7 +74,7 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     if options.json {
         print_json(&answer)?;
     } else {
-        print(&describe(&answer))?;
+        print(&describe(&answer, options.anchor.is_some()))?;
     }
     Ok(answer.report.gravest().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
@@ -125,10 +126,10 @@ fn signatures(Report { signatures, unchecked, hosts_proven, .. }: &Report) -> St
 
 fn words(counting: Counting) -> &'static str {
     match counting {
-        Counting::Zero => "always 0, so that it tells nothing",
-        Counting::Shared => "shared by the token's keys, so that its steps tell nothing",
+        Counting::Zero => "always 0, so that it does not show whether it was used elsewhere",
+        Counting::Shared => "shared by the token's keys, so that it does not show whether it was used elsewhere",
         Counting::ByUse => "goes by the token's use",
-        Counting::Untold => "its steps tell nothing, being irregular or too few",
+        Counting::Untold => "uses too few, or steps too irregular, to show whether it was used elsewhere",
     }
 }
 
@@ -145,13 +146,17 @@ pub(super) fn verdict(report: &Report) -> &'static str {
     }
 }
 
-fn describe(Answer { report, checkpoint_by, token }: &Answer) -> String {
+fn describe(Answer { report, checkpoint_by, token }: &Answer, anchors_given: bool) -> String {
     let Head { sequence, hash } = report.head;
+    let anchors = match (anchors_given, report.anchored) {
+        (false, _) => "none was given (--anchor), so an end that is cut off would not be seen".into(),
+        (true, agree) => counted(agree, "agrees", "agree"),
+    };
     let mut rows = vec![
-        ("records", format!("{} to {sequence}, in {} files", report.first, report.segments)),
+        ("records", format!("{} to {sequence}, in {}", report.first, counted(report.segments as u64, "file", "files"))),
         ("head", format!("{sequence} {hash}")),
         ("signatures", signatures(report)),
-        ("anchors", format!("{} agree", report.anchored)),
+        ("anchors", anchors),
     ];
     rows.extend(
         report

@@ -6,9 +6,9 @@ use agent::audit::history::{Entry, What};
 use agent::audit::record::{Act, Outcome};
 use jiff::Timestamp;
 
+use super::super::names::Names;
 use super::super::reading;
 use super::headline::Headline;
-use super::names::Names;
 
 /// So many of each kind are named: the last ones.
 const FEW: usize = 6;

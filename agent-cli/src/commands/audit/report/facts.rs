@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::super::acts::in_words;
+use super::super::names::{Host, Names};
 use super::super::reading::{self, counted};
-use super::names::{Host, Names};
 
 const USER_PRESENT: u8 = 1;
 const USER_VERIFIED: u8 = 4;
@@ -270,39 +271,6 @@ pub(super) fn peer(act: &Act) -> Option<&Peer> {
         | Act::Attach { peer, .. } => Some(peer),
         Act::ComeBack { peer } => peer.as_ref(),
         _ => None,
-    }
-}
-
-/// An act in a line: what, and what it was about.
-pub(super) fn act_in_words(act: &Act) -> String {
-    let Ok(Value::Object(mut members)) = serde_json::to_value(act) else { return String::new() };
-    let name = members.remove("act").map(|name| in_words(&name).replace('_', " "));
-    // They say nothing to the eye.
-    let hashes = ["config", "hash", "head", "open"];
-    let told = members.iter().filter(|(name, member)| !hashes.contains(&name.as_str()) && !member.is_null());
-    let told: Vec<_> = told.map(|(name, member)| format!("{} {}", name.replace('_', " "), in_words(member))).collect();
-    let name = name.unwrap_or_default();
-    if told.is_empty() { name } else { format!("{name}: {}", told.join(", ")) }
-}
-
-/// What has a name goes by it; all else is said as JSON does.
-fn in_words(value: &Value) -> String {
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(in_words).collect::<Vec<_>>().join("; "),
-        Value::Object(_) if text("product").is_some() => {
-            text("name").or(text("product")).map(ToOwned::to_owned).unwrap_or_default()
-        }
-        Value::Object(members) if members.contains_key("programs") => {
-            let program = &members["programs"][0]["name"];
-            format!("{} ({})", program.as_str().unwrap_or("process"), members["pid"])
-        }
-        Value::Object(members) if members.contains_key("at_next_start") => {
-            let side = |name: &str| text(name).unwrap_or("nothing").to_owned();
-            format!("{} from {} to {}", side("name"), side("from"), side("to"))
-        }
-        other => other.to_string(),
     }
 }
 

@@ -3,9 +3,9 @@
 use agent::audit::history::{Entry, What};
 use agent::audit::record::{Act, Meaning};
 
+use super::super::acts::{Told, told};
+use super::super::names::{Host, Names};
 use super::super::reading;
-use super::facts::act_in_words;
-use super::names::{Host, Names};
 
 /// What was asked, in the words of the closed row.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Headline {
         if let What::Act { act } = &entry.what {
             let (name, about) = match act {
                 Act::Refused { request, .. } => ("asked to", request.clone()),
-                _ => ("", act_in_words(act)),
+                _ => ("", in_a_line(told(act))),
             };
             return Self { verb: name, object: cut(about), at: None, through: Vec::new() };
         }
@@ -50,6 +50,10 @@ impl Headline {
         let through: String = self.through.iter().map(|hop| format!(" through {}", hop.in_short())).collect();
         format!("{} {}{at}{through}", self.verb, self.object)
     }
+}
+
+fn in_a_line(Told { name, about }: Told) -> String {
+    if about.is_empty() { name } else { format!("{name}: {about}") }
 }
 
 /// A closed row has one line.

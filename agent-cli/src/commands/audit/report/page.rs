@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ssh_key::sha2::{Digest, Sha256};
 
+use super::super::names::{Host, Names};
 use super::super::reading::{counted, grouped};
 use super::attention::Group;
-use super::names::{Host, Names};
 use super::summary::{OfHost, OfKey, Summary};
 use super::timeline::Picture;
 use super::verified::Verified;

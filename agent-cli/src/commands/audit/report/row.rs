@@ -5,10 +5,10 @@ use agent::audit::record::Outcome;
 use agent::audit::verify::Checked;
 use askama::Template;
 
+use super::super::names::Names;
 use super::super::reading::{self, Kind, counted};
 use super::facts::{Section, peer, sections, verified_by};
 use super::headline::Headline;
-use super::names::Names;
 
 /// A row, closed and open.
 #[derive(Debug, Template)]

@@ -8,10 +8,10 @@ use agent::audit::verify::Checked;
 use agent::denial::Code;
 use jiff::Timestamp;
 
+use super::super::names::Names;
 use super::super::reading::{self, Kind};
 use super::attention::Attention;
 use super::facts::holder;
-use super::names::Names;
 use super::timeline::Timeline;
 
 /// So many hosts and keys are counted each by itself. A stranger can have any number of them on record.

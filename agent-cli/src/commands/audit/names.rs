@@ -1,4 +1,4 @@
-//! What hosts are called, by the known_hosts of whoever makes the report: *reported*, and only there to be read.
+//! What hosts are called, by the known_hosts of whoever reads the record: *reported*, and only there to be read.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,19 +12,19 @@ const MOST: usize = 10_000;
 
 /// A host, as a page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
-    pub(super) fingerprint: String,
-    pub(super) name: Option<String>,
+pub(crate) struct Host {
+    pub(crate) fingerprint: String,
+    pub(crate) name: Option<String>,
 }
 
 impl Host {
     /// What a row calls it.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.fingerprint)
     }
 
     /// The same where there is little room: enough to find it by.
-    pub(super) fn in_short(&self) -> String {
+    pub(crate) fn in_short(&self) -> String {
         const ENOUGH: usize = 15;
         self.name.clone().unwrap_or_else(|| format!("{}…", self.fingerprint.chars().take(ENOUGH).collect::<String>()))
     }
@@ -32,19 +32,19 @@ impl Host {
 
 /// The names that were found.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     files: Files,
     names: HashMap<String, Option<String>>,
 }
 
 impl Names {
     /// Without a home there are none.
-    pub(super) fn of(home: Option<&Path>) -> Self {
+    pub(crate) fn of(home: Option<&Path>) -> Self {
         Self { files: home.map(Files::of).unwrap_or_default(), names: HashMap::new() }
     }
 
     /// Looks up the hosts that this entry has the keys of.
-    pub(super) fn learn(&mut self, entry: &Entry) {
+    pub(crate) fn learn(&mut self, entry: &Entry) {
         let What::Request { intent: Some(intent), .. } = &entry.what else { return };
         for (evidence, binding) in intent.evidence.bindings.iter().zip(&intent.subject.bindings) {
             let Some(key) = evidence.host_key.bytes() else { continue };
@@ -61,12 +61,12 @@ impl Names {
         }
     }
 
-    pub(super) fn host(&self, fingerprint: &str) -> Host {
+    pub(crate) fn host(&self, fingerprint: &str) -> Host {
         Host { fingerprint: fingerprint.to_owned(), name: self.names.get(fingerprint).cloned().flatten() }
     }
 
     /// Whether any host has a name.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.names.values().any(Option::is_some)
     }
 }
