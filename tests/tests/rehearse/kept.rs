@@ -44,7 +44,7 @@ fn a_rehearsal_says_something_of_today_or_not() {
     let status = way.agent.cli(["status"]).run().success().stdout;
     assert!(status.contains("\nrehearsal  of device, 2"), "{status}");
 
-    way.fails(&["nowhere.invalid"], 0);
+    way.fails(&["nowhere..invalid"], 0);
     let doubts = way.doubts();
     assert!(doubts.len() == 1 && doubts[0].starts_with("it failed: its name has no address"), "{doubts:?}");
 
@@ -84,6 +84,6 @@ fn a_rehearsal_says_something_of_today_or_not() {
     let (verdict, reason) = way.doctor();
     assert!(verdict == "warning" && reason.starts_with("the last one can't be read"), "{reason}");
     assert!(way.agent.cli(["status"]).run().success().stdout.contains("\nrehearsal  rehearse again: it can't be read"));
-    way.fails(&["nowhere.invalid"], 0);
+    way.fails(&["nowhere..invalid"], 0);
     assert_eq!(way.doubts().len(), 1, "it is kept all the same");
 }

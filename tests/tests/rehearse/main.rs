@@ -188,3 +188,30 @@ fn it_is_told_in_words() {
         assert!(told.lines().any(|told| told.starts_with(line)), "{line} is not in {told}");
     }
 }
+
+/// The report tells it from a use in earnest, and so does nobody who only comes at the same time.
+#[test]
+fn the_report_has_rehearsals_apart() {
+    let way = Way::ready(TokenKind::Fingerprint, &Recipe::ed25519().verify_required());
+    let plain = way.env.plain_key();
+    way.agent.ssh_add(&plain);
+    way.device.authorize(&plain);
+    let rehearsal = way.rehearse(&["-A", "jump", "device"]).start();
+    way.env.person().wait_until_asked(tests::Kind::Notice);
+    // A login in earnest, while the other one waits for its token.
+    let earnest = ["-o", "IdentitiesOnly=yes", "-i"];
+    way.agent.ssh(earnest).arg(plain.public_path()).args(["device", "true"]).run().success();
+    way.approve(1);
+    way.approve(1);
+    way.told(rehearsal, 0);
+    rehearsals(&way.agent);
+    way.agent.ssh(earnest).arg(plain.public_path()).args(["device", "true"]).run().success();
+
+    let page = way.env.path("report.html");
+    way.agent.cli(["audit", "report", "--output"]).arg(&page).run().success();
+    let page = fs::read_to_string(page).unwrap();
+    for (class, times) in [("rehearsed", 2), ("signed", 2)] {
+        assert_eq!(page.matches(&format!("<details class=\"row {class}\"")).count(), times, "{class}");
+    }
+    assert!(page.contains("<b>2</b> <span>rehearsed</span>") && page.contains("<b>2</b> <span>logins signed</span>"));
+}

@@ -1,24 +1,63 @@
 //! What an entry of the log means for those who read it: one place that says which are uses, refusals and wrong PINs.
 
+use std::collections::BTreeMap;
+
 use agent::audit::history::{Entry, What};
-use agent::audit::record::{Act, Attempt, Course, Meaning, Outcome, PromptKind, Subject};
+use agent::audit::record::{Act, Attempt, Course, Meaning, Outcome, PromptKind, RunId, Subject};
 use agent::denial::{Code, Denial};
 
 /// CTAP2_ERR_PIN_INVALID (CTAP 2.1 § 8.2).
 const PIN_INVALID: u8 = 0x31;
 
-/// What an entry is. No record says yet that a use was a rehearsal: where one does, it is a kind of its own here, which the
-/// report's timeline, numbers and filters then tell apart.
+/// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Signed,
+    /// The same in a rehearsal, which is no use in earnest. A refusal in one is a refusal.
+    Rehearsed,
     Refused,
     Unknown,
     Act,
 }
 
+/// The rehearsals that are under way where the log is read: each by the number of its beginning, with the agent's run and the
+/// process that has said so.
+#[derive(Debug, Default)]
+pub(crate) struct Rehearsals(BTreeMap<u64, (RunId, i32)>);
+
+/// As many at a time as a log is believed to have.
+const MOST_REHEARSALS: usize = 1000;
+
+impl Rehearsals {
+    /// What an entry is. Each one has to be read, in its order.
+    pub(crate) fn kind(&mut self, entry: &Entry) -> Kind {
+        let run = entry.agent.run;
+        match &entry.what {
+            What::Act { act: Act::RehearsalBegun { peer, .. } } if self.0.len() < MOST_REHEARSALS => {
+                self.0.insert(entry.sequence, (run, peer.pid));
+            }
+            What::Act { act: Act::RehearsalEnded { rehearsal } } => drop(self.0.remove(rehearsal)),
+            // An agent that was killed has not said that they ended.
+            What::Act { act: Act::Start } => self.0.clear(),
+            _ => {}
+        }
+        match Kind::of(entry) {
+            Kind::Signed if self.has(entry) => Kind::Rehearsed,
+            kind => kind,
+        }
+    }
+
+    /// Whether it was asked for by the program that rehearses, or by one that it has started.
+    fn has(&self, entry: &Entry) -> bool {
+        let programs = entry.subject().map_or(&[][..], |subject| &subject.peer.programs);
+        let is_of =
+            |(run, pid): &(RunId, i32)| *run == entry.agent.run && programs.iter().any(|program| program.pid == *pid);
+        self.0.values().any(is_of)
+    }
+}
+
 impl Kind {
-    pub(crate) fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry) -> Self {
         match &entry.what {
             What::Request { outcome, .. } => match outcome.as_ref() {
                 Outcome::Signed { .. } => Self::Signed,
@@ -34,6 +73,7 @@ impl Kind {
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Signed => "signed",
+            Self::Rehearsed => "rehearsed",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
             Self::Act => "act",

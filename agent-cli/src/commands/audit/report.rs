@@ -34,6 +34,7 @@ use self::summary::Summary;
 use self::verified::{Content, Verified, Verifying};
 use super::filter::Filter;
 use super::names::Names;
+use super::reading::Rehearsals;
 use super::verify::anchors;
 use crate::control::find;
 use crate::problem::Problem;
@@ -138,15 +139,17 @@ fn write(options: &Options, log: &Path, output: impl Write) -> Result<ExitCode, 
 /// Reads the log once, to verify and to count.
 fn count(options: &Options, log: &Path, anchors: Vec<Head>, names: &mut Names) -> Result<(Verified, Summary), Problem> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
-    let (mut history, mut summary) = (History::default(), Summary::default());
+    let (mut history, mut rehearsals, mut summary) = (History::default(), Rehearsals::default(), Summary::default());
     let lines = Lines::of(log).map_err(unreadable)?;
     let mut verifying = Verifying::of(log, anchors).map_err(unreadable)?;
     for line in lines {
         let line = line.map_err(unreadable)?;
         let checked = verifying.read(&line);
-        if let Some(entry) = history.read(&line).filter(|entry| options.filter.wants(entry)) {
+        let Some(entry) = history.read(&line) else { continue };
+        let kind = rehearsals.kind(&entry);
+        if options.filter.wants(&entry) {
             names.learn(&entry);
-            summary.add(&entry, checked, names);
+            summary.add(&entry, kind, checked, names);
         }
     }
     Ok((verifying.end(), summary))
@@ -161,7 +164,8 @@ fn write_rows(
     output: &mut impl Write,
 ) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
-    let (mut history, mut day, mut content) = (History::default(), None, Content::default());
+    let (mut history, mut rehearsals) = (History::default(), Rehearsals::default());
+    let (mut day, mut content) = (None, Content::default());
     // What is wrong with records whose request has not ended yet, by their numbers.
     let mut wrong: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for (number, line) in Lines::of(log).map_err(unreadable)?.take(verified.lines()).enumerate() {
@@ -172,13 +176,14 @@ fn write_rows(
             wrong.entry(sequence(&line.text)).or_default().extend(findings);
         }
         let Some(entry) = history.read(&line) else { continue };
+        let kind = rehearsals.kind(&entry);
         let findings: Vec<_> = entry.records.iter().filter_map(|record| wrong.remove(record)).flatten().collect();
         if !options.filter.wants(&entry) {
             continue;
         }
         let date = entry.time.to_zoned(TimeZone::UTC).date();
         begin_day(day.replace(date), date, output)?;
-        let row = Row::of(&entry, verified.signature(number), &findings, verified.has_too_many(), names);
+        let row = Row::of(&entry, kind, verified.signature(number), &findings, verified.has_too_many(), names);
         writeln!(output, "{}", row.render()?).map_err(Failure::Output)?;
     }
     // Old segments may have been removed: then what was found belongs to other lines.

@@ -18,14 +18,14 @@ pub(super) fn describe(rehearsal: &Rehearsal) -> String {
 }
 
 /// How it ended, and what to do.
-pub(super) fn verdict(rehearsal: &Rehearsal) -> String {
+fn verdict(rehearsal: &Rehearsal) -> String {
     let road = rehearsal.road();
     match &rehearsal.cause {
         None => safe(&format!("passed: {road}")),
         Some(cause) => {
             let host = cause.host.as_deref().unwrap_or(&rehearsal.destination);
-            let line = safe(&format!("FAILED: {road}\n{host}: {} ({})", cause.what, cause.code).replace('\n', " · "));
-            format!("{}\n→ {}", line.replacen(" · ", "\n", 1), safe(&cause.next))
+            let (first, second) = (format!("FAILED: {road}"), format!("{host}: {} ({})", cause.what, cause.code));
+            format!("{}\n{}\n→ {}", safe(&first), safe(&second), safe(&cause.next))
         }
     }
 }

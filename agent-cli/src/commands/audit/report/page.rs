@@ -235,6 +235,7 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
     let mut tiles = vec![
         tile("", summary.logins, "logins signed", proven),
         tile("", summary.others, "other signatures", "files, commits, certificates".into()),
+        tile("", summary.rehearsed, "rehearsed", "logins that were no use in earnest".into()),
         tile("refused", summary.refused, "refused", counted(summary.codes.len() as u64, "reason", "reasons")),
         tile("pin", summary.wrong_pins, "wrong PINs", String::new()),
         tile("unknown", summary.unknown, "outcomes unknown", String::new()),
@@ -242,7 +243,7 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
         tile("", summary.keys.len() as u64, "keys", String::new()),
         tile("", summary.acts, "other acts", "keys, tokens, prompts, settings".into()),
     ];
-    tiles.retain(|tile| tile.what != "outcomes unknown" || tile.number != "0");
+    tiles.retain(|tile| !matches!(tile.what, "outcomes unknown" | "rehearsed") || tile.number != "0");
     tiles
 }
 

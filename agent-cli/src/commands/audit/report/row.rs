@@ -45,8 +45,15 @@ struct Verdict {
 impl Row {
     /// `findings` are what verification found to be wrong with its records; where there are `more` than are told, nothing is
     /// said of others.
-    pub(super) fn of(entry: &Entry, checked: Option<Checked>, findings: &[String], more: bool, names: &Names) -> Self {
-        let (kind, wrong_pins) = (Kind::of(entry), reading::wrong_pins(entry));
+    pub(super) fn of(
+        entry: &Entry,
+        kind: Kind,
+        checked: Option<Checked>,
+        findings: &[String],
+        more: bool,
+        names: &Names,
+    ) -> Self {
+        let wrong_pins = reading::wrong_pins(entry);
         let has_problem = !findings.is_empty() || checked == Some(Checked::Bad);
         let marks = [(wrong_pins > 0, " pin"), (has_problem, " bad")];
         let subject = entry.subject();
@@ -56,7 +63,7 @@ impl Row {
             marks: marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect(),
             datetime: entry.time.to_string(),
             time: entry.time.strftime("%H:%M:%S").to_string(),
-            state: state(entry),
+            state: state(entry, kind),
             what: Headline::of(entry, names),
             key: subject.map(|subject| subject.key.clone()),
             by: by(entry),
@@ -67,10 +74,10 @@ impl Row {
     }
 }
 
-fn state(entry: &Entry) -> String {
+fn state(entry: &Entry, kind: Kind) -> String {
     match reading::denial(entry) {
         Some(denial) => denial.code.to_string(),
-        None => match Kind::of(entry) {
+        None => match kind {
             Kind::Act => "act",
             kind => kind.class(),
         }

@@ -30,6 +30,8 @@ pub(super) struct Summary {
     pub(super) last: Option<Timestamp>,
     pub(super) entries: u64,
     pub(super) logins: u64,
+    /// The same in rehearsals.
+    pub(super) rehearsed: u64,
     pub(super) others: u64,
     pub(super) refused: u64,
     pub(super) unknown: u64,
@@ -56,6 +58,8 @@ pub(super) struct Tally<T> {
 #[derive(Debug, Default)]
 pub(super) struct OfHost {
     pub(super) logins: u64,
+    /// The same in rehearsals.
+    pub(super) rehearsed: u64,
     pub(super) proven: u64,
     pub(super) refused: u64,
     pub(super) unknown: u64,
@@ -70,6 +74,8 @@ pub(super) struct OfHost {
 pub(super) struct OfKey {
     pub(super) holder: String,
     pub(super) signed: u64,
+    /// The same in rehearsals.
+    pub(super) rehearsed: u64,
     pub(super) by_pin: u64,
     pub(super) by_finger: u64,
     pub(super) unverified: u64,
@@ -127,19 +133,19 @@ impl<T: Default> Tally<T> {
 
 impl OfHost {
     pub(super) fn total(&self) -> u64 {
-        self.logins + self.refused + self.unknown + self.through
+        self.logins + self.rehearsed + self.refused + self.unknown + self.through
     }
 }
 
 impl OfKey {
     pub(super) fn total(&self) -> u64 {
-        self.signed + self.refused + self.unknown
+        self.signed + self.rehearsed + self.refused + self.unknown
     }
 }
 
 impl Summary {
-    pub(super) fn add(&mut self, entry: &Entry, checked: Option<Checked>, names: &Names) {
-        let (kind, wrong_pins) = (Kind::of(entry), reading::wrong_pins(entry));
+    pub(super) fn add(&mut self, entry: &Entry, kind: Kind, checked: Option<Checked>, names: &Names) {
+        let wrong_pins = reading::wrong_pins(entry);
         self.entries += 1;
         self.first = Some(self.first.map_or(entry.time, |first| first.min(entry.time)));
         self.last = Some(self.last.map_or(entry.time, |last| last.max(entry.time)));
@@ -153,6 +159,7 @@ impl Summary {
         match kind {
             Kind::Signed if is_login => self.logins += 1,
             Kind::Signed => self.others += 1,
+            Kind::Rehearsed => self.rehearsed += 1,
             Kind::Refused => self.refused += 1,
             Kind::Unknown => self.unknown += 1,
             Kind::Act => self.acts += 1,
@@ -170,6 +177,7 @@ impl Summary {
         if let Some(of) = reading::destination(subject).and_then(|host| self.hosts.of(host)) {
             match kind {
                 Kind::Signed => of.logins += 1,
+                Kind::Rehearsed => of.rehearsed += 1,
                 Kind::Refused => of.refused += 1,
                 Kind::Unknown => of.unknown += 1,
                 Kind::Act => {}
@@ -199,6 +207,7 @@ impl Summary {
         }
         match kind {
             Kind::Signed => of.signed += 1,
+            Kind::Rehearsed => of.rehearsed += 1,
             Kind::Refused => of.refused += 1,
             Kind::Unknown => of.unknown += 1,
             Kind::Act => {}

@@ -30,6 +30,7 @@ const TO_MONDAY: i64 = 3 * HOURS;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     signed: u64,
+    rehearsed: u64,
     refused: u64,
     unknown: u64,
     wrong_pins: u64,
@@ -94,11 +95,12 @@ pub(super) struct Tick {
 
 impl Counts {
     fn total(self) -> u64 {
-        self.signed + self.refused + self.unknown
+        self.signed + self.rehearsed + self.refused + self.unknown
     }
 
     fn add(&mut self, other: Self) {
         self.signed += other.signed;
+        self.rehearsed += other.rehearsed;
         self.refused += other.refused;
         self.unknown += other.unknown;
         self.wrong_pins += other.wrong_pins;
@@ -107,6 +109,7 @@ impl Counts {
     fn words(self) -> String {
         let counts = [
             (self.signed, "signed"),
+            (self.rehearsed, "rehearsed"),
             (self.refused, "refused"),
             (self.unknown, "of unknown outcome"),
             (self.wrong_pins, "wrong PINs"),
@@ -121,6 +124,7 @@ impl Timeline {
         let hour = self.hours.entry(time.as_second().div_euclid(HOUR)).or_default();
         match kind {
             Kind::Signed => hour.signed += 1,
+            Kind::Rehearsed => hour.rehearsed += 1,
             Kind::Refused => hour.refused += 1,
             Kind::Unknown => hour.unknown += 1,
             Kind::Act => return,
@@ -189,7 +193,12 @@ fn scale(most: u64) -> (u64, impl Iterator<Item = u64>) {
 
 fn bar(counts: Counts, start: i64, unit: i64, x: f64, step: f64, y: impl Fn(u64) -> f64) -> Bar {
     let mut below = 0;
-    let parts = [("signed", counts.signed), ("unknown", counts.unknown), ("refused", counts.refused)];
+    let parts = [
+        ("signed", counts.signed),
+        ("rehearsed", counts.rehearsed),
+        ("unknown", counts.unknown),
+        ("refused", counts.refused),
+    ];
     let parts = parts.into_iter().filter(|(_, count)| *count > 0).map(|(class, count)| {
         let (bottom, top) = (y(below), y(below + count));
         below += count;
