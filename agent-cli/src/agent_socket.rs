@@ -11,7 +11,7 @@ use std::path::Path;
 use agent::environment::socket_in_environment;
 use ssh_encoding::{Decode, Encode};
 
-use crate::control::find;
+use crate::places::find;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 

@@ -7,8 +7,8 @@ use agent::control::keys::Known;
 use serde::Serialize;
 
 use crate::agent_socket::Held;
-use crate::control::find;
 use crate::directory::Standing;
+use crate::places::find;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 use crate::publication::Candidate;

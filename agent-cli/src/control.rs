@@ -10,8 +10,8 @@ use agent::environment::socket_in_environment;
 use agent::paths::Paths;
 use zeroize::Zeroizing;
 
-use crate::agent_socket::AgentSocket;
-use crate::agent_socket::START;
+use crate::agent_socket::{AgentSocket, START};
+use crate::places::find;
 use crate::problem::Problem;
 
 /// A connection on which the agent has said hello.
@@ -159,11 +159,6 @@ fn open(paths: &Paths) -> std::io::Result<UnixStream> {
         let started = is_its_own && AgentSocket::at(&paths.socket).is_ok_and(|mut agent| agent.list().is_ok());
         if started { connect() } else { Err(refused) }
     })
-}
-
-/// Where the agent at `socket` has its files.
-pub(crate) fn find(socket: Option<&Path>) -> Result<Paths, Problem> {
-    Paths::find(socket).map_err(|error| Problem::failed(format!("{error:#}")))
 }
 
 /// The agent answered something else than what was asked.

@@ -7,7 +7,7 @@ mod graph;
 use agent::config::Loaded;
 use agent::config::publish::Place;
 
-use crate::control::find;
+use crate::places::find;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 use crate::terminal::Terminal;

@@ -7,7 +7,8 @@ use agent::control::keys::{Known, MOST};
 use agent::control::{Event, Request};
 use agent::paths::Paths;
 
-use crate::control::{Control, find, unexpected};
+use crate::control::{Control, unexpected};
+use crate::places::find;
 use crate::problem::Problem;
 
 /// What is known of these keys, by their fingerprints.

@@ -16,6 +16,7 @@ mod login;
 mod named_key;
 mod new_key;
 mod output;
+mod places;
 mod problem;
 mod progress;
 mod proof;

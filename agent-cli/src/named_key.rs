@@ -6,7 +6,7 @@ use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 use crate::agent_socket::Held;
-use crate::control::find;
+use crate::places::find;
 use crate::problem::Problem;
 use crate::public_key::PublicKey;
 use crate::publication::demands_verification;

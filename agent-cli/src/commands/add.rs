@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use agent::control::{AddedKey, Event, Request};
 use secrecy::SecretString;
 
-use crate::control::{Control, find, unexpected};
+use crate::control::{Control, unexpected};
 use crate::conversation::Conversation;
+use crate::places::find;
 use crate::problem::Problem;
 use crate::safe::safe;
 use crate::terminal::Terminal;

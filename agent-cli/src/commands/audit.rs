@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use agent::environment;
 
-use crate::control::find;
+use crate::places::find;
 use crate::problem::Problem;
 
 /// What to do with it.

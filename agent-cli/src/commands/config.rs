@@ -10,8 +10,8 @@ use agent::paths::Paths;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::control::find;
 use crate::output::{print, print_json};
+use crate::places::find;
 use crate::problem::Problem;
 use crate::safe::safe;
 

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::add::DEFAULT_NAMES;
-use crate::control::find;
 use crate::directory::{self, Directory};
 use crate::output::Telling;
+use crate::places::find;
 use crate::problem::Problem;
 use crate::publication::{Candidate, Outcome, publish};
 use crate::safe::safe;

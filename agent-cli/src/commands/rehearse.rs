@@ -16,9 +16,10 @@ use agent::control::{self, Event};
 use agent::environment::socket_in_environment;
 use jiff::Timestamp;
 
-use crate::control::{Control, find, unexpected};
+use crate::control::{Control, unexpected};
 use crate::login;
 use crate::output::{print, print_json};
+use crate::places::find;
 use crate::problem::Problem;
 use crate::terminal::Terminal;
 use judge::Evidence;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use agent::environment;
 
-use crate::control::find;
 use crate::output::print;
+use crate::places::find;
 use crate::problem::Problem;
 
 /// For which hosts.

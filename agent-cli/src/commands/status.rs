@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::rehearse::kept::{Today, every, last};
 use super::rehearse::result::Rehearsal;
 use crate::agent_socket::AgentSocket;
-use crate::control::{Control, find, unexpected};
+use crate::control::{Control, unexpected};
 use crate::output::{aligned, print, print_json};
+use crate::places::find;
 use crate::problem::Problem;
 
 /// What to show.

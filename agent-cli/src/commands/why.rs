@@ -8,8 +8,8 @@ use agent::audit::refusals::{self, Asked, Recorded};
 use agent::environment::socket_in_environment;
 use serde::Serialize;
 
-use crate::control::find;
 use crate::output::{aligned, print, print_json};
+use crate::places::find;
 use crate::problem::Problem;
 
 /// What to show.

@@ -36,7 +36,7 @@ use super::filter::Filter;
 use super::names::Names;
 use super::reading::Rehearsals;
 use super::verify::anchors;
-use crate::control::find;
+use crate::places::find;
 use crate::problem::Problem;
 
 /// What to report.

@@ -10,7 +10,8 @@ use rustix::net::sockopt::socket_peercred;
 
 use super::finding::Finding;
 use super::ssh_settings::{SshSettings, in_home};
-use crate::control::{Control, find};
+use crate::control::Control;
+use crate::places::find;
 use crate::problem::Problem;
 
 const CHECK: &str = "socket";

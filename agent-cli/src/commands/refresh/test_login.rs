@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use crate::agent_socket::AgentSocket;
-use crate::control::find;
 use crate::login::{self, HARMLESS, OPTIONS};
+use crate::places::find;
 use crate::problem::Problem;
 use crate::publication::Candidate;
 use crate::terminal::Terminal;
