@@ -16,7 +16,7 @@ use crate::failure::{Stop, complain, failure};
 use crate::verdict::Verdict;
 
 /// For so long, attempts that another program disturbs are made again: then it is the other's turn to stop.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pause after the first such attempt, and by how much it grows with each; and the longest.
 const PAUSE: Duration = Duration::from_millis(10);
