@@ -20,7 +20,7 @@ use super::quiet::QuietGaps;
 use super::{Authenticator, Exchange, Step, TokenError, hidraw};
 use crate::course::{self, Phase};
 
-/// How long a command may take that waits for nobody. A token answers within milliseconds; a helper retries for three
+/// How long a command may take that waits for nobody. A token answers within milliseconds; a helper retries for two
 /// seconds when another program gets between.
 const SILENT_LIMIT: Duration = Duration::from_secs(5);
 

@@ -9,6 +9,7 @@ use agent::token::TokenError;
 use agent::token::protocol::{Bytes, Failure, Message, Progress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use ssh_key::rand_core::{OsRng, RngCore};
 
 use crate::attempt::{Attempt, Job, Sample};
 use crate::daemon::Daemon;
@@ -16,9 +17,9 @@ use crate::failure::{Stop, complain, failure};
 use crate::verdict::Verdict;
 
 /// For so long, attempts that another program disturbs are made again: then it is the other's turn to stop.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The pause after the first such attempt, and by how much it grows with each; and the longest.
+/// The longest pause after the first such attempt, and by how much that grows with each; and the longest of all.
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 
@@ -111,7 +112,9 @@ impl<T: Send + 'static> Operation<T> {
                     return Some(self.end(Err(failure)));
                 }
                 self.pause = LONGEST_PAUSE.min(self.pause + PAUSE);
-                self.state = State::Due(Instant::now() + self.pause);
+                // By chance: two helpers that disturb each other would else begin again at the same time, for ever.
+                let pause = self.pause.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX));
+                self.state = State::Due(Instant::now() + pause);
                 None
             }
         }
