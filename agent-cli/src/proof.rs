@@ -2,6 +2,7 @@
 
 use std::net::Shutdown;
 
+use agent::assertion::USER_VERIFIED;
 use agent::verify::verifies;
 use ssh_encoding::{Decode, Encode};
 use ssh_key::public::KeyData;
@@ -16,9 +17,6 @@ use crate::terminal::Terminal;
 
 /// What else a key signs proves nothing, and what it signs for a proof is good for nothing else (PROTOCOL.sshsig).
 const NAMESPACE: &str = "proof-of-key@fido-ssh-agent";
-
-/// The flag of a FIDO signature that says that its user was verified (CTAP 2.1 § 6.1, UV).
-const USER_VERIFIED: u8 = 0x04;
 
 /// A key that has signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

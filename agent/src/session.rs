@@ -355,8 +355,8 @@ impl Session {
 
     /// What changes the agent is on record first.
     async fn record(&mut self, request: &str, act: Act) -> Result<(), Failure> {
-        match manage::record(&self.agent, act).await {
-            Ok(_) => Ok(()),
+        match manage::record(&self.agent, act).await.map(drop) {
+            Ok(()) => Ok(()),
             Err(denial) => Err(self.refuse(request, denial).await),
         }
     }

@@ -6,7 +6,7 @@ mod export;
 mod filter;
 mod follow;
 mod names;
-mod reading;
+pub(crate) mod reading;
 mod report;
 mod show;
 mod sign;

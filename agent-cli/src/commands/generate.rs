@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use agent::control::{Event, Generate, Generated, Request};
 use agent::denial::Code;
+use agent::identity::SkFlags;
 use agent::token::protocol::Algorithm;
 use clap::ValueEnum;
 use secrecy::{ExposeSecret, SecretString};
@@ -244,9 +245,9 @@ fn write(
     comment: &str,
     passphrase: Option<&SecretString>,
 ) -> Result<KeyFiles, Problem> {
-    let on_token = |problem: Problem| match made.flags & agent::identity::SkFlags::RESIDENT_KEY {
-        0 => problem.next("The token keeps nothing of this key. Make another."),
-        _ => problem.next(format!("The token keeps the key ({}). {RECOVER}", made.application)),
+    let on_token = |problem: Problem| match SkFlags(made.flags).is_resident() {
+        false => problem.next("The token keeps nothing of this key. Make another."),
+        true => problem.next(format!("The token keeps the key ({}). {RECOVER}", made.application)),
     };
     let files = key_files(made, comment, passphrase)
         .map_err(|error| on_token(Problem::failed(format!("the key has no form as an OpenSSH key file: {error}"))))?;

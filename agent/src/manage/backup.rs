@@ -2,17 +2,16 @@
 
 use super::Management;
 use super::credential::public_key;
-use crate::agent::since_boot;
+use super::whereabouts::Holds;
 use crate::control::keys::{Known, MOST};
 use crate::denial::{Code, Denial};
-use crate::identity::{self, Credential, Holder, Identity};
+use crate::identity;
 use crate::occasion::describe_device;
 use crate::prompt::{Prompt, PromptError, Prompter, visible};
 use crate::sign::Patience;
 use crate::token::Exchange;
-use crate::token::hidraw::Plugging;
-use crate::token::known::{KnownToken, KnownTokens, family, holder_of, original_of};
-use crate::token::probe::{Answer, probe, probe_marker, recognise};
+use crate::token::known::{KnownTokens, family, holder_of, original_of};
+use crate::token::probe::recognise;
 use crate::token::protocol::{Device, ResidentCredential, State};
 
 /// What may be asked of a person before a token has its name.
@@ -23,13 +22,6 @@ pub(super) struct Doubt {
     fingerprint: String,
     /// Whether a token that lists its resident keys lists this one.
     resident: bool,
-}
-
-/// Whether a token holds a key.
-pub(super) enum Holds {
-    Yes,
-    No,
-    NotSaid,
 }
 
 impl Management<'_> {
@@ -196,46 +188,6 @@ impl Management<'_> {
         let pin = self.pin(device, state, patience).await?;
         let kept = self.kept(exchange, device, pin, patience).await?;
         if fingerprints(&kept).iter().any(|kept| kept == fingerprint) { Ok(()) } else { Err(not()) }
-    }
-
-    /// Whether a token holds a key, as far as it says so without its PIN or a touch.
-    pub(super) async fn holds(
-        &self,
-        exchange: &mut dyn Exchange,
-        device: &Device,
-        fingerprint: &str,
-        tokens: &[KnownToken],
-        patience: &Patience<'_>,
-    ) -> Result<Holds, Denial> {
-        let plugging = Plugging::of(&device.path).ok_or_else(|| Denial::plain(Code::TokenAbsent))?;
-        if self.agent.pluggings.has_signed_with(&plugging, fingerprint) {
-            return Ok(Holds::Yes);
-        }
-        if let Some(holder) = holder_of(tokens, fingerprint) {
-            match patience.wait(probe_marker(exchange, device, holder)).await? {
-                Ok(Answer::Proven) => return Ok(Holds::Yes),
-                Ok(Answer::No) => return Ok(Holds::No),
-                Ok(Answer::NotSaid) => {}
-                Err(failure) => return Err(Denial::from(&failure)),
-            }
-        }
-        let Some((identity, credential)) = self.held(fingerprint) else { return Ok(Holds::NotSaid) };
-        match patience.wait(probe(exchange, device, &credential, &identity.public_key)).await? {
-            Ok(Answer::Proven) => Ok(Holds::Yes),
-            Ok(Answer::No) if !credential.flags.may_hide() => Ok(Holds::No),
-            Ok(Answer::No | Answer::NotSaid) => Ok(Holds::NotSaid),
-            Err(failure) => Err(Denial::from(&failure)),
-        }
-    }
-
-    /// A key that the agent holds, and how a token is asked for it.
-    fn held(&self, fingerprint: &str) -> Option<(Identity, Credential)> {
-        let identities = self.agent.keystore.list(since_boot());
-        let found = identities.iter().find(|identity| identity::fingerprint(&identity.public_key) == fingerprint)?;
-        match &found.holder {
-            Holder::Credential(credential) => Some(((**found).clone(), credential.clone())),
-            Holder::ProtectedFile(_) | Holder::Software(_) | Holder::Upstream(_) => None,
-        }
     }
 }
 

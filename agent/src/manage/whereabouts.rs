@@ -1,11 +1,24 @@
 //! Which of the tokens that are plugged in hold which keys, as far as they say so silently.
 
 use super::Management;
-use super::backup::Holds;
+use crate::agent::since_boot;
 use crate::control::keys::{MOST, Whereabouts};
 use crate::denial::{Code, Denial};
-use crate::token::known::KnownTokens;
+use crate::identity::{self, Credential, Holder, Identity};
+use crate::sign::Patience;
+use crate::token::Exchange;
+use crate::token::hidraw::Plugging;
+use crate::token::known::{KnownToken, KnownTokens, holder_of};
+use crate::token::probe::{Answer, probe, probe_marker};
+use crate::token::protocol::Device;
 use crate::token::select::list;
+
+/// Whether a token holds a key.
+pub(super) enum Holds {
+    Yes,
+    No,
+    NotSaid,
+}
 
 impl Management<'_> {
     /// Looks for these keys. It costs no touch and no try of a PIN; while somebody uses a token, it is not asked.
@@ -36,5 +49,45 @@ impl Management<'_> {
             keys.push(key);
         }
         Ok(keys)
+    }
+
+    /// Whether a token holds a key, as far as it says so without its PIN or a touch.
+    pub(super) async fn holds(
+        &self,
+        exchange: &mut dyn Exchange,
+        device: &Device,
+        fingerprint: &str,
+        tokens: &[KnownToken],
+        patience: &Patience<'_>,
+    ) -> Result<Holds, Denial> {
+        let plugging = Plugging::of(&device.path).ok_or_else(|| Denial::plain(Code::TokenAbsent))?;
+        if self.agent.pluggings.has_signed_with(&plugging, fingerprint) {
+            return Ok(Holds::Yes);
+        }
+        if let Some(holder) = holder_of(tokens, fingerprint) {
+            match patience.wait(probe_marker(exchange, device, holder)).await? {
+                Ok(Answer::Proven) => return Ok(Holds::Yes),
+                Ok(Answer::No) => return Ok(Holds::No),
+                Ok(Answer::NotSaid) => {}
+                Err(failure) => return Err(Denial::from(&failure)),
+            }
+        }
+        let Some((identity, credential)) = self.held(fingerprint) else { return Ok(Holds::NotSaid) };
+        match patience.wait(probe(exchange, device, &credential, &identity.public_key)).await? {
+            Ok(Answer::Proven) => Ok(Holds::Yes),
+            Ok(Answer::No) if !credential.flags.may_hide() => Ok(Holds::No),
+            Ok(Answer::No | Answer::NotSaid) => Ok(Holds::NotSaid),
+            Err(failure) => Err(Denial::from(&failure)),
+        }
+    }
+
+    /// A key that the agent holds, and how a token is asked for it.
+    pub(super) fn held(&self, fingerprint: &str) -> Option<(Identity, Credential)> {
+        let identities = self.agent.keystore.list(since_boot());
+        let found = identities.iter().find(|identity| identity::fingerprint(&identity.public_key) == fingerprint)?;
+        match &found.holder {
+            Holder::Credential(credential) => Some(((**found).clone(), credential.clone())),
+            Holder::ProtectedFile(_) | Holder::Software(_) | Holder::Upstream(_) => None,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent::audit::history::{Entry, What};
-use agent::audit::record::{Act, Attempt, Course, Meaning, Outcome, PromptKind, RunId, Subject};
+use agent::audit::record::{Act, Attempt, Course, Meaning, Outcome, PromptKind, RunId, Subject, Verification};
 use agent::denial::{Code, Denial};
 
 /// CTAP2_ERR_PIN_INVALID (CTAP 2.1 § 8.2).
@@ -136,6 +136,16 @@ pub(crate) fn destination(subject: &Subject) -> Option<&str> {
 /// The hosts that the connection was forwarded through, the nearest first.
 pub(crate) fn through(subject: &Subject) -> impl Iterator<Item = &str> {
     subject.bindings.iter().filter(|binding| binding.forwarding).map(|binding| binding.host_key.as_str())
+}
+
+/// How a token has verified its user, in a word or two.
+pub(crate) fn verified_by(verification: Verification) -> &'static str {
+    match verification {
+        Verification::None => "touch",
+        Verification::BuiltIn => "fingerprint",
+        Verification::Pin => "PIN",
+        Verification::PinAndBuiltIn => "PIN and fingerprint",
+    }
 }
 
 /// `10 000`: with narrow spaces that don't break.

@@ -7,6 +7,7 @@ use agent::control::{Event, Request, Status, TokenStatus};
 use agent::paths::Paths;
 
 use super::finding::Finding;
+use crate::agent_socket::START;
 use crate::control::{Control, unexpected};
 use crate::problem::Problem;
 
@@ -79,8 +80,7 @@ pub(super) fn ask_person(paths: &Paths) -> Finding {
 
 /// The agent can't be asked: what depends on it was not looked at.
 pub(super) fn unreachable(problem: &Problem) -> Finding {
-    let next = "Start the agent: `systemctl --user start fido-ssh-agent.socket`, or `eval \"$(fido-ssh-agent -s)\"`.";
-    Finding::bad("agent", format!("it can't be asked: {}", problem.what()), next)
+    Finding::bad("agent", format!("it can't be asked: {}", problem.what()), START)
 }
 
 fn version(agent: &str) -> Finding {

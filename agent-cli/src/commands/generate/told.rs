@@ -43,7 +43,7 @@ impl Told {
             comment: comment.to_owned(),
             file: place.private.clone(),
             public_file: place.public.clone(),
-            resident: made.flags & SkFlags::RESIDENT_KEY != 0,
+            resident: flags.is_resident(),
             verify_required: flags.user_verification_required(),
             token: made.token_name.clone(),
             backup_of: made.backup_of.clone(),

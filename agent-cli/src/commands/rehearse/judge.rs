@@ -191,7 +191,10 @@ impl Evidence<'_> {
             Cause::Unclear | Cause::HostUnreachable | Cause::NameUnknown => self.words.complaints.last(),
             _ => None,
         };
-        let what = said.map_or_else(|| cause.what().to_owned(), |said| format!("{} (ssh: {said})", cause.what()));
+        let what = said.map_or_else(
+            || cause.what().to_owned(),
+            |said| format!("{} (ssh: {})", cause.what(), said.trim_start_matches("ssh: ")),
+        );
         finding(cause.code(), Some(self.name(place)), what, cause.next())
     }
 

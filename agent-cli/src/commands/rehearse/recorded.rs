@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use agent::assertion::USER_VERIFIED;
 use agent::audit::backwards::Backwards;
 use agent::audit::record::{
-    Binding, Course, Event, Intent, Meaning, Outcome, Record, RecordId, RequestId, Signer, Subject, Token, Verification,
+    Binding, Course, Event, Intent, Meaning, Outcome, Record, RecordId, RequestId, Signer, Subject, Token,
 };
 use agent::denial::Code;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::audit::reading::verified_by;
 use crate::problem::Problem;
-
-/// The flag by which a token says that it has verified its user (CTAP 2.1 § 6.1).
-const USER_VERIFIED: u8 = 4;
 
 /// A request for a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +132,7 @@ fn read(record: u64, subject: &Subject, signer: Option<&Signer>, outcome: &Outco
         host_key: named.or_else(|| bound().map(|binding| binding.host_key.clone())),
         bindings: subject.bindings.iter().map(Bound::of).collect(),
         user_verified: assertion.map(|assertion| assertion.flags & USER_VERIFIED != 0),
-        verified_by: assertion.map(|assertion| in_words(assertion.user_verification).to_owned()),
+        verified_by: assertion.map(|assertion| verified_by(assertion.user_verification).to_owned()),
         prompts,
         total_ms: course.times.total,
         person_ms: course.times.person,
@@ -144,14 +143,5 @@ fn read(record: u64, subject: &Subject, signer: Option<&Signer>, outcome: &Outco
 impl Bound {
     fn of(binding: &Binding) -> Self {
         Self { host_key: binding.host_key.clone(), forwarding: binding.forwarding }
-    }
-}
-
-fn in_words(verification: Verification) -> &'static str {
-    match verification {
-        Verification::None => "touch",
-        Verification::BuiltIn => "fingerprint",
-        Verification::Pin => "PIN",
-        Verification::PinAndBuiltIn => "PIN and fingerprint",
     }
 }

@@ -1,5 +1,6 @@
 //! Logins as OCSF Authentication events (class 3002, schema.ocsf.io 1.8.0). What OCSF has no attribute for is in `unmapped`.
 
+use agent::assertion::USER_VERIFIED;
 use agent::audit::history::{Entry, What};
 use agent::audit::record::{Assertion, Certified, Meaning, Outcome, Peer, Signer, Subject, Verification};
 use serde::Serialize;
@@ -11,7 +12,6 @@ const CLASS: u32 = 3002;
 const LOGON: u32 = 1;
 /// What is on no list of OCSF's.
 const OTHER: u32 = 99;
-const USER_VERIFIED: u8 = 4;
 
 /// An event.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,10 @@
 //! The facts behind a row: what is in its records, in words, with whose word it is.
 
+use agent::assertion::{USER_PRESENT, USER_VERIFIED};
 use agent::audit::history::{Entry, What};
 use agent::audit::record::{
     Act, Assertion, Attempt, Binding, BindingEvidence, Certified, Course, Intent, Kept, Meaning, Outcome, Peer,
-    PromptKind, Signer, Subject, Token, Verification,
+    PromptKind, Signer, Subject, Token,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +12,7 @@ use serde_json::Value;
 
 use super::super::acts::in_words;
 use super::super::names::{Host, Names};
-use super::super::reading::{self, counted};
-
-const USER_PRESENT: u8 = 1;
-const USER_VERIFIED: u8 = 4;
+use super::super::reading::{self, counted, verified_by};
 
 /// Facts that belong together, and whose word they are.
 #[derive(Debug)]
@@ -28,15 +26,6 @@ pub(super) struct Section {
 pub(super) struct Fact {
     pub(super) name: String,
     pub(super) value: String,
-}
-
-pub(super) fn verified_by(verification: Verification) -> &'static str {
-    match verification {
-        Verification::None => "touch",
-        Verification::BuiltIn => "fingerprint",
-        Verification::Pin => "PIN",
-        Verification::PinAndBuiltIn => "PIN + fingerprint",
-    }
 }
 
 fn fact(name: impl Into<String>, value: impl Into<String>) -> Fact {

@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::super::names::Names;
 use super::super::reading::{self, Kind, counted};
-use super::facts::{Section, peer, sections, verified_by};
+use super::facts::{Section, peer, sections};
 use super::headline::Headline;
 
 /// A row, closed and open.
@@ -105,7 +105,7 @@ fn badges(entry: &Entry, checked: Option<Checked>, wrong_pins: u64, has_problem:
     if let What::Request { outcome, .. } = &entry.what
         && let Outcome::Signed { assertion: Some(assertion), .. } = outcome.as_ref()
     {
-        add("plain", verified_by(assertion.user_verification));
+        add("plain", reading::verified_by(assertion.user_verification));
     }
     if checked == Some(Checked::Good { host: true }) {
         add("good", "host proven");
