@@ -13,6 +13,9 @@ use crate::{Audit, Client, Env, KeyFile, Output, PIN, Program, Recipe, Running, 
 /// The user id of `nobody`, and its group's, on Debian.
 const NOBODY: u32 = 65534;
 
+/// setpriv(1)'s option by which root is held to files' permissions like everybody else (capabilities(7)).
+const WITHOUT_PASSING_OVER_PERMISSIONS: &str = "--bounding-set=-dac_override,-dac_read_search";
+
 /// So many of an agent's messages are printed when a test fails.
 const MOST_MESSAGES: usize = 500;
 
@@ -30,6 +33,8 @@ pub struct AgentOptions {
     helper_variables: Vec<(String, String)>,
     file_size_is_an_error: bool,
     as_nobody: bool,
+    bound_by_permissions: bool,
+    version: Option<String>,
     disk: Option<String>,
     log: &'static str,
 }
@@ -50,6 +55,8 @@ impl AgentOptions {
             helper_variables: Vec::new(),
             file_size_is_an_error: false,
             as_nobody: false,
+            bound_by_permissions: false,
+            version: None,
             disk: None,
             log: "debug",
         }
@@ -175,6 +182,20 @@ impl AgentOptions {
         self
     }
 
+    /// Files' permissions hold for it, as they do for everybody but root. It takes root to do so.
+    #[must_use]
+    pub fn bound_by_permissions(mut self) -> Self {
+        self.bound_by_permissions = true;
+        self
+    }
+
+    /// It is of another version, which has as many characters as its own.
+    #[must_use]
+    pub fn of_another_version(mut self, version: &str) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
     /// Starts it, and waits until it serves.
     #[must_use = "an agent that is dropped is killed"]
     pub fn start(self) -> Agent {
@@ -209,9 +230,13 @@ impl AgentOptions {
     }
 
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let agent = built("agent");
+        let agent = self.version.as_ref().map_or_else(|| built("agent"), |version| self.another_version(version));
         let mut command = if self.as_nobody {
             self.command_as_nobody(&agent)
+        } else if self.bound_by_permissions {
+            let mut command = self.in_the_same_circumstances("setpriv");
+            command.arg(WITHOUT_PASSING_OVER_PERMISSIONS).arg(agent);
+            command
         } else if let Some(size) = &self.disk {
             self.command_with_a_disk_of(size, &agent)
         } else if self.file_size_is_an_error {
@@ -223,6 +248,23 @@ impl AgentOptions {
         };
         command.args(arguments);
         command
+    }
+
+    /// A copy of the program in which another version stands wherever its own does.
+    fn another_version(&self, version: &str) -> PathBuf {
+        let own = env!("CARGO_PKG_VERSION");
+        assert_eq!(version.len(), own.len(), "a program's parts stay where they are");
+        let (agent, copy) = (built("agent"), self.env.path("agent-of-another-version"));
+        // Nothing of ours has it open for writing, with which no other thread could start it.
+        let made = Command::new("sh")
+            .arg("-c")
+            .arg("sed \"s/$1/$2/g\" \"$3\" >\"$4\" && chmod 700 \"$4\" && ! cmp -s \"$3\" \"$4\"")
+            .args(["sh", &own.replace('.', "[.]"), version])
+            .args([&agent, &copy])
+            .env("LC_ALL", "C")
+            .status();
+        assert!(made.expect("sh runs").success(), "the agent has its version in it");
+        copy
     }
 
     /// The disk is mounted where this agent alone sees it, and nobody has to unmount it.
@@ -374,6 +416,12 @@ impl Agent {
     /// `agent-cli` with these arguments.
     pub fn cli<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
         self.program(built("agent-cli")).args(arguments)
+    }
+
+    /// The same, held to files' permissions as everybody but root is. It takes root to do so.
+    pub fn cli_bound_by_permissions<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Program {
+        let bound = self.program("setpriv").arg(WITHOUT_PASSING_OVER_PERMISSIONS);
+        bound.arg(built("agent-cli")).args(arguments)
     }
 
     /// Makes a key with `agent-cli gen-keys`, which also adds it. A person who is touching the token knows the PIN.

@@ -98,7 +98,7 @@ fn examine(options: &Options, open: &dyn Fn() -> Result<Terminal, Problem>) -> R
     let keys = AgentSocket::at(&paths.socket).ok().and_then(|mut agent| agent.list().ok());
     match &daemon {
         Ok(daemon) => findings.extend(daemon.findings()),
-        Err(problem) => findings.extend([daemon::unreachable(problem), daemon::settings_of(paths)]),
+        Err(problem) => findings.extend([daemon::settings_of(paths), daemon::unreachable(problem)]),
     }
     if options.ask && daemon.is_ok() {
         findings.push(daemon::ask_person(paths));

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use soft_token::TokenOptions;
-use tests::{Env, KeyFile, PIN, Recipe};
+use tests::{Doctor, Env, Examination, KeyFile, PIN, Recipe};
 
-use crate::{Doctor, Examination, Ready};
+use crate::Ready;
 
 /// The verdicts and reasons of a check.
 fn of_check(examination: &Examination, check: &str) -> Vec<(String, String)> {

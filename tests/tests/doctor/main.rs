@@ -2,18 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
+mod followed;
 mod keys_and_tokens;
 mod registered;
 mod surroundings;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use agent::denial::Code;
 use rustix::process::Signal;
 use serde_json::Value;
 use soft_token::{Device, TokenOptions};
-use tests::{Agent, Answer, Env, Host, KeyFile, Kind, PIN, Program, Recipe, built};
+use tests::{Agent, Answer, Doctor, Env, Examination, Host, KeyFile, Kind, PIN, Recipe, built};
 
 /// All is ready: a named token with a PIN is plugged in, the agent holds its key, and the host is known.
 struct Ready {
@@ -51,57 +53,6 @@ impl Ready {
     }
 }
 
-struct Doctor(Program);
-
-impl Doctor {
-    fn args<'a>(self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(self.0.args(arguments))
-    }
-
-    fn examine(self, code: i32) -> Examination {
-        let examined = self.0.run().code(code);
-        let answer: Value = serde_json::from_str(&examined.stdout).unwrap();
-        assert_eq!(answer["ready"], code == 0, "{answer:#}");
-        Examination(answer["findings"].as_array().unwrap().clone())
-    }
-
-    /// It is ready, with nothing that is bad.
-    fn finds_all_ready(self) {
-        assert_eq!(self.examine(0).of("bad").len(), 0);
-    }
-
-    /// This check alone is bad; returned is what it saw, and what to do.
-    fn finds_bad(self, check: &str) -> (String, String) {
-        self.examine(1).only("bad", check)
-    }
-
-    /// It is ready, and yet this check, beside those of a good set-up, has something to say.
-    fn finds_worth_a_look(self, check: &str) -> (String, String) {
-        let mut examination = self.examine(0);
-        // In most scenarios nothing keeps heads elsewhere, and there is one token.
-        let usual = ["anchor", "backup"];
-        examination
-            .0
-            .retain(|finding| finding["check"] == check || !usual.iter().any(|usual| finding["check"] == *usual));
-        examination.only("warning", check)
-    }
-}
-
-struct Examination(Vec<Value>);
-
-impl Examination {
-    fn of(&self, verdict: &str) -> Vec<&Value> {
-        self.0.iter().filter(|finding| finding["verdict"] == verdict).collect()
-    }
-
-    fn only(&self, verdict: &str, check: &str) -> (String, String) {
-        let found = self.of(verdict);
-        assert!(found.len() == 1 && found[0]["check"] == check, "{check} alone is {verdict}: {:#?}", self.0);
-        let text = |name: &str| found[0][name].as_str().unwrap().to_owned();
-        (text("reason"), text("next"))
-    }
-}
-
 #[test]
 fn a_good_set_up_is_ready() {
     let ready = Ready::new();
@@ -136,43 +87,53 @@ fn a_good_set_up_is_ready() {
     assert!(ready.env.person().asked().is_empty(), "nobody is asked anything");
 }
 
-/// The default agent, which needs no variable to be found.
-fn default_agent(env: &Env) -> tests::Running {
-    let agent = env.agent().program(["-D"]).start();
-    agent.stdout().wait_for("SSH_AUTH_SOCK=");
-    agent
+/// All is ready with the default agent, which needs no variable to be found; that of SSH_AUTH_SOCK alone is another matter.
+struct ByDefault {
+    _agent: tests::Running,
+    _token: Device,
+    env: Env,
 }
 
-/// The default agent runs; what does this say of the socket in SSH_AUTH_SOCK?
-fn of_another_socket(env: &Env, socket: Option<&std::path::Path>) -> (String, String) {
-    let mut doctor = env.program(built("agent-cli")).args(["doctor", "--json", "-F"]).arg(env.ssh_config());
-    if let Some(socket) = socket {
-        doctor = doctor.env("SSH_AUTH_SOCK", socket);
+impl ByDefault {
+    fn new() -> Self {
+        let env = Env::new();
+        let agent = env.agent().program(["-D"]).start();
+        agent.stdout().wait_for("SSH_AUTH_SOCK=");
+        let token = env.plug(TokenOptions::pin_only().pin(PIN));
+        let cli = |arguments: &[&str]| {
+            env.program(built("agent-cli")).args(arguments).input(format!("{PIN}\n")).run().success();
+        };
+        cli(&["-S", "tokens", "name", "mine"]);
+        cli(&["-S", "gen-keys", "--no-passphrase", "--no-resident", "--no-verify-required"]);
+        Self { _agent: agent, _token: token, env }
     }
-    let answer: Value = serde_json::from_str(&doctor.run().code(1).stdout).unwrap();
-    let findings = answer["findings"].as_array().unwrap();
-    let socket = findings.iter().find(|finding| finding["check"] == "socket").unwrap();
-    assert_eq!(socket["verdict"], "bad", "{findings:#?}");
-    let agent = findings.iter().find(|finding| finding["check"] == "agent").unwrap();
-    assert_eq!(agent["verdict"], "good", "the one that is there is looked at: {findings:#?}");
-    (socket["reason"].as_str().unwrap().to_owned(), socket["next"].as_str().unwrap().to_owned())
+
+    fn doctor(&self, socket: Option<&Path>) -> Doctor {
+        let doctor = self.env.program(built("agent-cli")).args(["doctor", "--json", "-F"]).arg(self.env.ssh_config());
+        Doctor(match socket {
+            Some(socket) => doctor.env("SSH_AUTH_SOCK", socket),
+            None => doctor,
+        })
+    }
 }
 
 #[test]
 fn ssh_asks_no_agent_or_another_one() {
-    let env = Env::new();
-    let _agent = default_agent(&env);
-    let ours = env.path("run/fido-ssh-agent/default/agent.sock").display().to_string();
+    let place = ByDefault::new();
+    let env = &place.env;
+    let ours = env.path("run/fido-ssh-agent/default/agent.sock");
+    let advice_names_ours = |next: &str| next.contains(&format!("export SSH_AUTH_SOCK={}`", ours.display()));
 
-    let (reason, next) = of_another_socket(&env, None);
-    assert!(reason.starts_with("SSH_AUTH_SOCK is not set") && next.contains(&ours), "{reason}\n{next}");
+    let (reason, next) = place.doctor(None).finds_bad("socket");
+    assert!(reason.starts_with("SSH_AUTH_SOCK is not set") && advice_names_ours(&next), "{reason}\n{next}");
+    place.doctor(Some(&ours)).finds_all_ready();
 
     let gone = env.path("gone.sock");
-    let (reason, next) = of_another_socket(&env, Some(&gone));
-    assert!(reason.contains("whose agent has ended") && next.contains(&ours), "{reason}\n{next}");
+    let (reason, next) = place.doctor(Some(&gone)).finds_bad("socket");
+    assert!(reason.contains("whose agent has ended") && advice_names_ours(&next), "{reason}\n{next}");
     drop(std::os::unix::net::UnixListener::bind(&gone).unwrap());
-    let (reason, _) = of_another_socket(&env, Some(&gone));
-    assert!(reason.contains("whose agent has ended"), "a socket that is left: {reason}");
+    let (reason, next) = place.doctor(Some(&gone)).finds_bad("socket");
+    assert!(reason.contains("whose agent has ended") && advice_names_ours(&next), "a socket that is left: {reason}");
 
     // They are told by the file of their program.
     for (name, advice) in [
@@ -186,9 +147,9 @@ fn ssh_asks_no_agent_or_another_one() {
         let socket = env.path(&format!("{name}.sock"));
         let other = env.program(&program).args(["-D", "-a"]).arg(&socket).start();
         other.stdout().wait_for("SSH_AUTH_SOCK=");
-        let (reason, next) = of_another_socket(&env, Some(&socket));
+        let (reason, next) = place.doctor(Some(&socket)).finds_bad("socket");
         assert!(reason.ends_with(&format!("which {name} (process {}) serves", other.pid())), "{reason}");
-        assert!(next.contains(advice) && next.contains(&ours), "{next}");
+        assert!(next.contains(advice) && advice_names_ours(&next), "{next}");
     }
 }
 
@@ -265,8 +226,9 @@ fn a_test_signature() {
     assert!(good.len() == 1 && good[0]["reason"] == expected, "{:#?}", examination.0);
 
     ready.env.person().always_refuses();
-    let (reason, _) = ready.doctor().args(["--sign"]).finds_bad("signature");
+    let (reason, next) = ready.doctor().args(["--sign"]).finds_bad("signature");
     assert!(reason.starts_with(&verifying.fingerprint()), "{reason}");
+    assert_eq!(next, "See with `agent-cli why` why it was refused.");
 }
 
 #[test]
@@ -285,13 +247,28 @@ fn settings_that_can_t_be_read() {
     ready.doctor().finds_all_ready();
 }
 
+/// The agent was updated and goes on as it was; so does a helper.
 #[test]
-fn a_helper_of_another_version() {
-    let env = Env::new();
-    let agent = env.agent().misbehaving_helper("speaks-another-version").start();
-    let examination = Doctor(agent.cli(["doctor", "--json"])).examine(1);
-    let helper = examination.0.iter().find(|finding| finding["check"] == "helper").unwrap();
-    assert_eq!(helper["verdict"], "bad", "{helper}");
+fn an_agent_or_a_helper_of_another_version() {
+    let Ready { agent, token: _token, env, .. } = Ready::new();
+    let config = env.ssh_config();
+    let doctor = |agent: &Agent| Doctor(agent.cli(["doctor", "--json", "-F"]).arg(&config));
+    agent.terminate();
+    // It keeps its key over a restart.
+    let other = env.agent().of_another_version("9.8.7").start();
+    let own = env!("CARGO_PKG_VERSION");
+    let (reason, next) = doctor(&other).finds_bad("agent");
+    assert_eq!(reason, format!("it is of version 9.8.7, and this program of {own}"));
+    assert!(next.starts_with("Restart the agent: it has been updated"), "{next}");
+    other.terminate();
+
+    let other = env.agent().misbehaving_helper("speaks-another-version").start();
+    let (reason, next) = doctor(&other).finds_bad("helper");
+    assert!(reason.starts_with("the agent can't look for tokens: "), "{reason}");
+    assert_eq!(next, Code::HelperFailed.next());
+    other.terminate();
+
+    doctor(&env.agent().start()).finds_all_ready();
 }
 
 #[test]
@@ -358,8 +335,8 @@ fn certificates_end() {
     assert!(reason.ends_with("has expired") && next.contains("new one"), "{reason}\n{next}");
     ready.agent.program("ssh-add").arg("-D").run().success();
     certified("-1d:+1d");
-    let (reason, _) = ready.doctor().finds_worth_a_look("certificates");
-    assert!(reason.contains("expires at "), "{reason}");
+    let (reason, next) = ready.doctor().finds_worth_a_look("certificates");
+    assert!(reason.contains("expires at ") && next.contains("new one"), "{reason}\n{next}");
 }
 
 #[test]
@@ -447,8 +424,14 @@ fn an_ssh_config_that_defeats_it() {
     ready.ssh_setting(&format!("IdentityFile {}", ready.key.path().display()));
     ready.doctor().args(["device"]).finds_all_ready();
     ready.ssh_setting("ControlMaster auto");
-    let (reason, _) = ready.doctor().finds_worth_a_look("ssh-config");
-    assert!(reason.contains("connections are shared"), "{reason}");
+    let (reason, next) = ready.doctor().finds_worth_a_look("ssh-config");
+    assert!(reason.contains("connections are shared") && next.contains("Take ControlMaster out"), "{reason}\n{next}");
+    fs::write(ready.env.ssh_config(), "Host\n").unwrap();
+    let (reason, next) = ready.doctor().finds_bad("ssh-config");
+    assert!(
+        reason.starts_with("ssh can't use its configuration") && next.contains("`ssh -G HOST`"),
+        "{reason}\n{next}"
+    );
 }
 
 #[test]

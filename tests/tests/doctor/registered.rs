@@ -5,9 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use soft_token::TokenOptions;
 use tests::graph::{self, Graph, TOKEN, refusal};
-use tests::{Agent, AgentOptions, Env, KeyFile, PIN, Recipe};
-
-use crate::{Doctor, Examination};
+use tests::{Agent, AgentOptions, Doctor, Env, Examination, KeyFile, PIN, Recipe};
 
 /// A key in OpenSSH's own place, on a named token.
 struct Place {

@@ -6,9 +6,9 @@ use std::io::Write;
 use agent::denial::Code;
 use rustix::process::Signal;
 use soft_token::{Command, Fault};
-use tests::built;
+use tests::{Doctor, built};
 
-use crate::{Doctor, Ready};
+use crate::Ready;
 
 /// It is left out, and the rest goes on.
 #[test]
