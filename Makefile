@@ -38,15 +38,15 @@ test: rust test-packages lint native openssh-suite vm
 lint: rust build-packages
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy -p agent --all-targets --features notify -- -D warnings
+	cargo clippy --workspace --all-targets --features agent/notify -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 native: rust test-packages
 	cargo build --workspace
 	rm -rf target/audit-logs
 	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test --workspace --no-fail-fast
-	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test -p tests --test scenario_logs -- --ignored
-	cargo test -p agent --lib --features notify notify
+	AUDIT_LOGS=$(CURDIR)/target/audit-logs cargo test --workspace --test scenario_logs -- --ignored
+	cargo test --workspace --lib --features agent/notify notify
 
 openssh-suite: rust test-packages
 	cargo build --workspace
@@ -56,8 +56,10 @@ vm: rust test-packages
 	tests/vm/prepare
 	tests/vm/run-tests
 
+# What is shipped is built by itself: the tests want other features of its libraries.
 bench: rust test-packages
-	cargo build --release --workspace
+	cargo build --release -p agent -p agent-cli
+	cargo build --release -p tests -p soft-token -p soft-hidraw
 	target/release/bench
 	tests/vm/prepare
 	tests/vm/bench
