@@ -189,9 +189,9 @@ fn it_is_told_in_words() {
     }
 }
 
-/// The report tells it from a use in earnest, and so does nobody who only comes at the same time.
+/// The report and all else that reads the record tell it from a use in earnest, also where the two come at the same time.
 #[test]
-fn the_report_has_rehearsals_apart() {
+fn who_reads_the_record_has_rehearsals_apart() {
     let way = Way::ready(TokenKind::Fingerprint, &Recipe::ed25519().verify_required());
     let plain = way.env.plain_key();
     way.agent.ssh_add(&plain);
@@ -214,4 +214,24 @@ fn the_report_has_rehearsals_apart() {
         assert_eq!(page.matches(&format!("<details class=\"row {class}\"")).count(), times, "{class}");
     }
     assert!(page.contains("<b>2</b> <span>rehearsed</span>") && page.contains("<b>2</b> <span>logins signed</span>"));
+
+    let audit = |arguments: &[&str]| way.agent.cli(["audit"]).args(arguments).run().success().stdout;
+    let shown = audit(&["show"]);
+    let words = shown.lines().filter_map(|row| row.split_whitespace().nth(3));
+    let ends: Vec<_> = words.filter(|word| ["signed", "rehearsed"].contains(word)).collect();
+    assert_eq!(ends, ["signed", "rehearsed", "rehearsed", "signed"], "{shown}");
+    for (decision, rows) in [("rehearsed", 2), ("signed", 4), ("refused", 0)] {
+        let shown = audit(&["show", "--decision", decision]);
+        assert_eq!(shown.lines().count(), rows, "{decision}: {shown}");
+    }
+    // Programs are told, too.
+    for (command, member) in [
+        (&["show", "--json", "--decision", "signed"][..], "/rehearsed"),
+        (&["export", "--format", "ocsf"][..], "/unmapped/rehearsed"),
+    ] {
+        let lines = audit(command);
+        let marked = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap().pointer(member).cloned());
+        assert_eq!(marked.collect::<Vec<_>>(), [false, true, true, false].map(|so| Some(json!(so))), "{lines}");
+    }
+    assert_eq!(audit(&["export", "--format", "ocsf"]).matches(", in a rehearsal\"").count(), 2);
 }

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use self::ocsf::Authentication;
 use super::filter::Filter;
+use super::reading::{Kind, Rehearsals};
 use crate::output::print_foreign_json_line;
 use crate::problem::Problem;
 
@@ -34,10 +35,12 @@ enum Format {
 pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
     let Format::Ocsf = options.format;
-    let mut history = History::default();
+    let (mut history, mut rehearsals) = (History::default(), Rehearsals::default());
     for line in Lines::of(log).map_err(unreadable)? {
-        let entry = history.read(&line.map_err(unreadable)?).filter(|entry| options.filter.wants(entry));
-        if let Some(event) = entry.as_ref().and_then(Authentication::of) {
+        let Some(entry) = history.read(&line.map_err(unreadable)?) else { continue };
+        let kind = rehearsals.kind(&entry);
+        let event = Authentication::of(&entry, kind == Kind::Rehearsed);
+        if let Some(event) = event.filter(|_| options.filter.wants(&entry, kind)) {
             print_foreign_json_line(&event)?;
         }
     }

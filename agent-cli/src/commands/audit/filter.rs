@@ -4,6 +4,8 @@ use agent::audit::history::{Entry, What};
 use agent::audit::record::{Meaning, Outcome};
 use clap::ValueEnum;
 
+use super::reading::Kind;
+
 /// What an entry has to be to be wanted.
 #[derive(Debug, clap::Args)]
 pub(super) struct Filter {
@@ -30,16 +32,19 @@ pub(super) struct Filter {
 /// How requests end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Decision {
+    /// With a signature, in a rehearsal too
     Signed,
+    /// With a signature in a rehearsal
+    Rehearsed,
     Refused,
     Unknown,
 }
 
 impl Filter {
-    pub(super) fn wants(&self, entry: &Entry) -> bool {
+    pub(super) fn wants(&self, entry: &Entry, kind: Kind) -> bool {
         let in_time =
             self.since.is_none_or(|since| entry.time >= since) && self.until.is_none_or(|until| entry.time <= until);
-        let decision = self.decision.is_none_or(|wanted| decision(entry) == Some(wanted));
+        let decision = self.decision.is_none_or(|wanted| wanted.is_of(entry, kind));
         let subject = entry.subject();
         let key = self.key.as_ref().is_none_or(|key| subject.is_some_and(|subject| subject.key.starts_with(key)));
         let user = self.user.as_ref().is_none_or(|wanted| {
@@ -64,13 +69,18 @@ impl Filter {
     }
 }
 
-fn decision(entry: &Entry) -> Option<Decision> {
-    let What::Request { outcome, .. } = &entry.what else { return None };
-    Some(match outcome.as_ref() {
-        Outcome::Signed { .. } => Decision::Signed,
-        Outcome::Refused { .. } => Decision::Refused,
-        Outcome::Unknown { .. } => Decision::Unknown,
-    })
+impl Decision {
+    /// Whether this request ended so. That it was a rehearsal is the word of a program that may mean ill: who looks for
+    /// signatures is shown those too.
+    fn is_of(self, entry: &Entry, kind: Kind) -> bool {
+        let What::Request { outcome, .. } = &entry.what else { return false };
+        match self {
+            Self::Signed => matches!(outcome.as_ref(), Outcome::Signed { .. }),
+            Self::Rehearsed => kind == Kind::Rehearsed,
+            Self::Refused => matches!(outcome.as_ref(), Outcome::Refused { .. }),
+            Self::Unknown => matches!(outcome.as_ref(), Outcome::Unknown { .. }),
+        }
+    }
 }
 
 fn at_host(entry: &Entry, host: &str) -> bool {

@@ -147,7 +147,7 @@ fn count(options: &Options, log: &Path, anchors: Vec<Head>, names: &mut Names) -
         let checked = verifying.read(&line);
         let Some(entry) = history.read(&line) else { continue };
         let kind = rehearsals.kind(&entry);
-        if options.filter.wants(&entry) {
+        if options.filter.wants(&entry, kind) {
             names.learn(&entry);
             summary.add(&entry, kind, checked, names);
         }
@@ -178,7 +178,7 @@ fn write_rows(
         let Some(entry) = history.read(&line) else { continue };
         let kind = rehearsals.kind(&entry);
         let findings: Vec<_> = entry.records.iter().filter_map(|record| wrong.remove(record)).flatten().collect();
-        if !options.filter.wants(&entry) {
+        if !options.filter.wants(&entry, kind) {
             continue;
         }
         let date = entry.time.to_zoned(TimeZone::UTC).date();

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use agent::audit::history::{Entry, History, What};
 use agent::audit::reader::{Line, Lines};
 use agent::audit::record::{Act, Binding, Meaning, Outcome};
+use serde::Serialize;
 
 use super::acts::{Told, told};
 use super::filter::Filter;
 use super::names::Names;
+use super::reading::{Kind, Rehearsals};
 use crate::output::{print, print_json_line};
 use crate::places::find;
 use crate::problem::Problem;
@@ -31,13 +33,15 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(super) struct Reader {
     history: History,
+    rehearsals: Rehearsals,
     names: Names,
 }
 
 impl Reader {
     /// At its beginning.
     pub(super) fn new() -> Self {
-        Self { history: History::default(), names: Names::of(find(None).ok().map(|paths| paths.home).as_deref()) }
+        let names = Names::of(find(None).ok().map(|paths| paths.home).as_deref());
+        Self { history: History::default(), rehearsals: Rehearsals::default(), names }
     }
 }
 
@@ -56,27 +60,36 @@ pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
 impl Options {
     /// Shows what a line ends, where that is wanted.
     pub(super) fn read(&self, reader: &mut Reader, line: &Line) -> Result<(), Problem> {
-        match reader.history.read(line).filter(|entry| self.filter.wants(entry)) {
-            Some(entry) => self.show(&entry, &mut reader.names),
-            None => Ok(()),
-        }
+        let Some(entry) = reader.history.read(line) else { return Ok(()) };
+        let kind = reader.rehearsals.kind(&entry);
+        if self.filter.wants(&entry, kind) { self.show(&entry, kind, &mut reader.names) } else { Ok(()) }
     }
 
-    fn show(&self, entry: &Entry, names: &mut Names) -> Result<(), Problem> {
+    fn show(&self, entry: &Entry, kind: Kind, names: &mut Names) -> Result<(), Problem> {
+        let rehearsed = kind == Kind::Rehearsed;
         if self.json {
-            return print_json_line(entry);
+            return print_json_line(&Shown { entry, rehearsed });
         }
         names.learn(entry);
-        print(&describe(entry, names))
+        print(&describe(entry, rehearsed, names))
     }
 }
 
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// Whether it was signed in a rehearsal.
+    rehearsed: bool,
+}
+
 /// One line: when, how it ended, what, where, by which key, the record's number.
-fn describe(entry: &Entry, names: &Names) -> String {
+fn describe(entry: &Entry, rehearsed: bool, names: &Names) -> String {
     let time = entry.time.strftime("%F %T");
     let (end, about) = match &entry.what {
         What::Request { outcome, intent, .. } => {
             let end = match outcome.as_ref() {
+                Outcome::Signed { .. } if rehearsed => "rehearsed".to_owned(),
                 Outcome::Signed { .. } => "signed".to_owned(),
                 Outcome::Refused { denial, .. } => format!("REFUSED {}", denial.code),
                 Outcome::Unknown { .. } => "UNKNOWN".to_owned(),

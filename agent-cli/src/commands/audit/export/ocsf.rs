@@ -2,7 +2,7 @@
 
 use agent::assertion::USER_VERIFIED;
 use agent::audit::history::{Entry, What};
-use agent::audit::record::{Assertion, Certified, Meaning, Outcome, Peer, Signer, Subject, Verification};
+use agent::audit::record::{Assertion, Certified, Meaning, Outcome, Peer, Signer, Verification};
 use serde::Serialize;
 
 use super::super::reading::{self, is_deceit};
@@ -127,11 +127,13 @@ struct Unmapped<'a> {
     assertion: Option<Assertion>,
     wrong_pins: u64,
     failed_attempts: usize,
+    /// As `agent-cli rehearse` has said: no use in earnest.
+    rehearsed: bool,
 }
 
 impl<'a> Authentication<'a> {
     /// That of a login; all else in a log is none.
-    pub(super) fn of(entry: &'a Entry) -> Option<Self> {
+    pub(super) fn of(entry: &'a Entry, rehearsed: bool) -> Option<Self> {
         let What::Request { intent, attempts, outcome, .. } = &entry.what else { return None };
         let subject = entry.subject()?;
         let Meaning::Login { user, service, method, .. } = &subject.meaning else { return None };
@@ -162,7 +164,7 @@ impl<'a> Authentication<'a> {
             status,
             status_code: reading::denial(entry).map(|denial| denial.code.as_str()),
             status_detail,
-            message: format!("Log in as {user}{at}"),
+            message: format!("Log in as {user}{at}{}", if rehearsed { ", in a rehearsal" } else { "" }),
             metadata: metadata(entry),
             user: Named { name: user },
             service: Named { name: service },
@@ -177,7 +179,21 @@ impl<'a> Authentication<'a> {
             is_remote: true,
             logon_type_id: 3,
             logon_type: "Network",
-            unmapped: unmapped(entry, subject, method, signer, assertion, wrong_pins, attempts.len()),
+            unmapped: Unmapped {
+                instance: &entry.agent.instance,
+                run: entry.agent.run.0,
+                records: &entry.records,
+                key: &subject.key,
+                method,
+                application: subject.application.as_deref(),
+                certificate: subject.certificate.as_ref(),
+                through: reading::through(subject).collect(),
+                signer,
+                assertion,
+                wrong_pins,
+                failed_attempts: attempts.len(),
+                rehearsed,
+            },
         })
     }
 }
@@ -234,30 +250,5 @@ fn factors(assertion: Option<Assertion>) -> Vec<Factor> {
         Verification::Pin => vec![TOUCH, PIN],
         Verification::BuiltIn => vec![TOUCH, FINGER],
         Verification::PinAndBuiltIn => vec![TOUCH, PIN, FINGER],
-    }
-}
-
-fn unmapped<'a>(
-    entry: &'a Entry,
-    subject: &'a Subject,
-    method: &'a str,
-    signer: Option<&'a Signer>,
-    assertion: Option<Assertion>,
-    wrong_pins: u64,
-    failed_attempts: usize,
-) -> Unmapped<'a> {
-    Unmapped {
-        instance: &entry.agent.instance,
-        run: entry.agent.run.0,
-        records: &entry.records,
-        key: &subject.key,
-        method,
-        application: subject.application.as_deref(),
-        certificate: subject.certificate.as_ref(),
-        through: reading::through(subject).collect(),
-        signer,
-        assertion,
-        wrong_pins,
-        failed_attempts,
     }
 }
