@@ -126,7 +126,7 @@ fn examine(options: &Options, open: &dyn Fn() -> Result<Terminal, Problem>) -> R
     let log = daemon::log_of(daemon.as_ref().ok(), &default_log);
     findings.extend([record::whole(log), record::writable(log), record::anchored(paths), record::clock(log, now)]);
     let tokens = daemon.as_ref().ok().and_then(|daemon| daemon.tokens.as_deref().ok());
-    findings.push(rehearsal::finding(paths, keys.as_deref(), tokens, now));
+    findings.extend(rehearsal::findings(paths, keys.as_deref(), tokens, now));
     findings.push(hosts::general(&ssh));
     findings.extend(hosts::named(&options.hosts, ssh_config, paths, keys.as_deref()));
     findings.push(match &keys {

@@ -23,7 +23,7 @@ use crate::places::find;
 use crate::problem::Problem;
 use crate::terminal::Terminal;
 use judge::Evidence;
-use result::{Recorded, Rehearsal, Times};
+use result::{Recorded, Rehearsal, Times, Way};
 use road::{Jump, Road, plain};
 use words::Words;
 
@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Log in on this host with the agent forwarded, and from there on DEST, as with `ssh -A`
     #[arg(short = 'A', value_name = "JUMP", value_parser = plain)]
     forward: Option<String>,
+    /// Forget the last rehearsal of this way, which is no longer yours, and log in nowhere
+    #[arg(long, conflicts_with = "json")]
+    forget: bool,
     /// The configuration file for ssh, as for ssh
     #[arg(short = 'F', value_name = "FILE")]
     ssh_config: Option<PathBuf>,
@@ -50,6 +53,9 @@ pub(crate) struct Options {
 
 /// Logs in, and tells how it went.
 pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
+    if options.forget {
+        return forget(&options.road());
+    }
     let rehearsal = rehearse(options, terminal)?;
     let paths = find(socket_in_environment().as_deref())?;
     let kept = kept::keep(&paths, &rehearsal);
@@ -67,15 +73,34 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     Ok(if rehearsal.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+impl Options {
+    fn road(&self) -> Road {
+        Road {
+            destination: self.destination.clone(),
+            jump: match (&self.jump, &self.forward) {
+                (Some(jump), _) => Jump::Through(jump.clone()),
+                (None, Some(jump)) => Jump::Forward(jump.clone()),
+                (None, None) => Jump::None,
+            },
+        }
+    }
+}
+
+/// Forgets what was kept of this way: status and doctor speak of it no longer.
+fn forget(road: &Road) -> Result<ExitCode, Problem> {
+    let paths = find(socket_in_environment().as_deref())?;
+    let way = Way { destination: &road.destination, jumps: &road.jumps(), forwarded: road.forwards() };
+    match kept::forget(&paths, way) {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Err(Problem::failed("no rehearsal of this way is kept")
+            .next("`agent-cli status` names each, with -J or -A as it was.")),
+        Err(error) => Err(Problem::failed(format!("what is kept can't be changed: {error}"))
+            .next(format!("See that {} is yours and has room.", paths.state.display()))),
+    }
+}
+
 fn rehearse(options: &Options, terminal: &mut Terminal) -> Result<Rehearsal, Problem> {
-    let road = Road {
-        destination: options.destination.clone(),
-        jump: match (&options.jump, &options.forward) {
-            (Some(jump), _) => Jump::Through(jump.clone()),
-            (None, Some(jump)) => Jump::Forward(jump.clone()),
-            (None, None) => Jump::None,
-        },
-    };
+    let road = options.road();
     let settings = road::settings(options.ssh_config.as_deref())?;
     let status = match Control::connect()?.ask(&control::Request::Status)? {
         Event::Status(status) => status,
@@ -112,7 +137,7 @@ fn rehearse(options: &Options, terminal: &mut Terminal) -> Result<Rehearsal, Pro
         verify_required: evidence.verify_required(),
         remarks,
         emergency,
-        jumps: road.hosts().split_last().map(|(_, jumps)| jumps.to_vec()).unwrap_or_default(),
+        jumps: road.jumps(),
         forwarded: road.forwards(),
         destination: road.destination,
         record: Recorded { log: status.audit_log.display().to_string(), begun: begun.0, requests },

@@ -8,7 +8,7 @@ use agent::environment::socket_in_environment;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::rehearse::kept::{Today, every, last};
+use super::rehearse::kept::{Today, every, last_of_each};
 use super::rehearse::result::Rehearsal;
 use crate::agent_socket::AgentSocket;
 use crate::control::{Control, unexpected};
@@ -30,32 +30,40 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
         Event::Status(status) => status,
         other => return Err(unexpected(&other)),
     };
-    let rehearsal = Rehearsed::of(&status);
+    let rehearsals = Rehearsed::of(&status);
     if options.json {
-        print_json(&Answer { entry: Entry::of(&status), rehearsal: rehearsal.ok().flatten() })?
+        let rehearsals = rehearsals.unwrap_or_default();
+        print_json(&Answer { entry: Entry::of(&status), rehearsal: rehearsals.first(), rehearsals: &rehearsals })?
     } else {
         print(&describe(&status))?;
-        print(&aligned("", [("rehearsal", Rehearsed::describe(rehearsal.as_ref()))]))?;
+        print(&aligned("", Rehearsed::describe(rehearsals).into_iter().map(|line| ("rehearsal", line))))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last rehearsal, and what it says of today.
+/// The last rehearsal of a way, and what it says of today.
 #[derive(Debug, Serialize)]
 struct Rehearsed {
     time: Timestamp,
     destination: String,
     jumps: Vec<String>,
+    forwarded: bool,
     passed: bool,
     /// Why it does not say that a login would succeed today.
     doubts: Vec<String>,
+    /// The way, in words.
+    #[serde(skip)]
+    road: String,
 }
 
 impl Rehearsed {
-    fn of(status: &Status) -> Result<Option<Self>, Problem> {
+    /// Each, the newest first.
+    fn of(status: &Status) -> Result<Vec<Self>, Problem> {
         let paths = find(socket_in_environment().as_deref())?;
-        let unreadable = |error| Problem::failed(format!("it can't be read: {error}"));
-        let Some(last) = last(&paths).map_err(unreadable)? else { return Ok(None) };
+        let all = last_of_each(&paths).map_err(|error| Problem::failed(format!("it can't be read: {error}")))?;
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
         let keys = AgentSocket::at(&status.socket).ok().and_then(|mut agent| agent.list().ok());
         let tokens = match Control::connect()?.ask(&Request::Tokens) {
             Ok(Event::Tokens { tokens }) => Some(tokens),
@@ -64,19 +72,25 @@ impl Rehearsed {
         // A locked agent shows no keys.
         let keys = keys.filter(|_| !status.locked && status.away.is_none());
         let (keys, tokens) = (keys.as_deref(), tokens.as_deref());
-        let doubts = last.doubts(Today { now: Timestamp::now(), every: every(&paths), keys, tokens });
-        let Rehearsal { time, destination, jumps, passed, .. } = last;
-        Ok(Some(Self { time, destination, jumps, passed, doubts }))
+        let today = Today { now: Timestamp::now(), every: every(&paths), keys, tokens };
+        let of = |last: Rehearsal| {
+            let (doubts, road) = (last.doubts(today), last.road());
+            let Rehearsal { time, destination, jumps, forwarded, passed, .. } = last;
+            Self { time, destination, jumps, forwarded, passed, doubts, road }
+        };
+        Ok(all.into_iter().map(of).collect())
     }
 
-    fn describe(rehearsal: Result<&Option<Self>, &Problem>) -> String {
-        let Self { time, destination, doubts, .. } = match rehearsal {
-            Ok(Some(last)) => last,
-            Ok(None) => return "none yet: `agent-cli rehearse DEST`".into(),
-            Err(problem) => return format!("rehearse again: {}", problem.what()),
+    fn describe(rehearsals: Result<Vec<Self>, Problem>) -> Vec<String> {
+        let line = |Self { time, doubts, road, .. }: &Self| {
+            let of = format!("of {road}, {}", time.strftime("%F"));
+            if doubts.is_empty() { of } else { format!("{of}; rehearse again: {}", doubts.join("; ")) }
         };
-        let of = format!("of {destination}, {}", time.strftime("%F"));
-        if doubts.is_empty() { of } else { format!("{of}; rehearse again: {}", doubts.join("; ")) }
+        match rehearsals {
+            Ok(none) if none.is_empty() => vec!["none yet: `agent-cli rehearse DEST`".into()],
+            Ok(all) => all.iter().map(line).collect(),
+            Err(problem) => vec![format!("rehearse again: {}", problem.what())],
+        }
     }
 }
 
@@ -145,7 +159,8 @@ fn describe_upstream(upstream: &UpstreamStatus) -> String {
 struct Answer<'a> {
     #[serde(flatten)]
     entry: Entry<'a>,
-    rehearsal: Option<Rehearsed>,
+    rehearsal: Option<&'a Rehearsed>,
+    rehearsals: &'a [Rehearsed],
 }
 
 #[derive(Debug, Serialize)]

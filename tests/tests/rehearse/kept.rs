@@ -1,4 +1,4 @@
-//! What status and doctor say of the last rehearsal.
+//! What status and doctor say of the last rehearsal of each way.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +30,72 @@ impl Way {
         let finding = findings.iter().find(|finding| finding["check"] == "rehearsal").unwrap();
         (finding["verdict"].as_str().unwrap().into(), finding["reason"].as_str().unwrap().into())
     }
+
+    /// The verdict, the reason and the next action for each way.
+    fn of_each_way(&self) -> Vec<[String; 3]> {
+        let doctor = self.agent.cli(["doctor", "--json", "-F"]).arg(self.env.ssh_config()).run().stdout;
+        let doctor: Value = serde_json::from_str(&doctor).unwrap();
+        let findings = doctor["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == "rehearsal");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        findings.map(|finding| ["verdict", "reason", "next"].map(|name| text(&finding[name]))).collect()
+    }
+
+    fn forget(&self, arguments: &[&str], code: i32) {
+        drop(self.agent.cli(["rehearse", "--forget"]).args(arguments).run().code(code));
+    }
+}
+
+/// One that passed does not hide one that failed on another way; each is told of until it passes or is given up.
+#[test]
+fn each_way_is_told_of() {
+    let way = Way::ready(TokenKind::Fingerprint, &Recipe::ed25519());
+    way.fails(&["-A", "nowhere..invalid", "device"], 0);
+    way.fails(&["nowhere..invalid"], 0);
+    way.passes(&["-J", "jump", "device"], 2);
+    way.passes(&["-J", "jump", "device"], 2);
+
+    let found = way.of_each_way();
+    let begins = ["device through jump", "nowhere..invalid", "device from nowhere..invalid, by the forwarded agent"];
+    assert_eq!(found.len(), begins.len(), "{found:#?}");
+    for (([verdict, reason, next], begin), command) in found.iter().zip(begins).zip([
+        "",
+        "agent-cli rehearse nowhere..invalid",
+        "agent-cli rehearse -A nowhere..invalid device",
+    ]) {
+        assert!(reason.starts_with(&format!("the last one of {begin} was at ")), "{reason}");
+        let (expected, action) = match command {
+            "" => ("good", String::new()),
+            command => (
+                "warning",
+                format!("Rehearse it again: `{command}`. If you no longer go that way: `{command} --forget`."),
+            ),
+        };
+        assert_eq!((verdict.as_str(), next), (expected, &action), "{reason}");
+    }
+    let status = way.agent.cli(["status"]).run().success().stdout;
+    let lines: Vec<_> = status.lines().filter_map(|line| line.strip_prefix("rehearsal  of ")).collect();
+    assert_eq!(lines.len(), begins.len(), "{status}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(&format!("{begin}, 2")), "{status}");
+        assert_eq!(line.contains("; rehearse again: it failed: "), begin != begins[0], "{status}");
+    }
+    let status: Value = serde_json::from_str(&way.agent.cli(["status", "--json"]).run().success().stdout).unwrap();
+    assert_eq!(status["rehearsal"], status["rehearsals"][0]);
+    let told = status["rehearsals"].as_array().unwrap().iter();
+    let told: Vec<_> = told.map(|one| (&one["jumps"], &one["forwarded"], one["passed"] == true)).collect();
+    let (jump, forwarded) = (json!(["jump"]), json!(["nowhere..invalid"]));
+    assert_eq!(
+        told,
+        [(&jump, &json!(false), true), (&json!([]), &json!(false), false), (&forwarded, &json!(true), false)]
+    );
+
+    way.forget(&["-A", "nowhere..invalid", "device"], 0);
+    way.forget(&["-A", "nowhere..invalid", "device"], 1);
+    // The way is another one without what was forwarded.
+    way.forget(&["device"], 1);
+    way.forget(&["nowhere..invalid"], 0);
+    let left = way.of_each_way();
+    assert!(left.len() == 1 && left[0][0] == "good", "{left:#?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The last rehearsals, for whoever asks later whether there was one, and whether it says anything of today.
+//! The last rehearsal of each way, for whoever asks later whether there was one, and whether it says anything of today.
 
 use std::io;
 
@@ -10,36 +10,60 @@ use agent::state_file::StateFile;
 use jiff::{SignedDuration, Timestamp};
 
 use super::recorded::UsedToken;
-use super::result::Rehearsal;
+use super::result::{Rehearsal, Way};
 use crate::agent_socket::Held;
 
-/// So many are kept.
+/// Of so many ways.
 const MOST: usize = 20;
 
 fn file(paths: &Paths) -> StateFile {
     StateFile::at(paths.state.join("rehearsals.json"))
 }
 
-/// Keeps it, behind those before.
+/// Keeps it, behind those of other ways.
 pub(super) fn keep(paths: &Paths, rehearsal: &Rehearsal) -> io::Result<()> {
+    change(paths, |all| {
+        all.retain(|kept| kept.way() != rehearsal.way());
+        all.push(rehearsal.clone());
+        all.drain(..all.len().saturating_sub(MOST));
+    })
+}
+
+/// Forgets that of this way. Whether there was one.
+pub(super) fn forget(paths: &Paths, way: Way<'_>) -> io::Result<bool> {
+    let mut found = false;
+    change(paths, |all| {
+        let before = all.len();
+        all.retain(|kept| kept.way() != way);
+        found = all.len() < before;
+    })?;
+    Ok(found)
+}
+
+fn change(paths: &Paths, change: impl FnOnce(&mut Vec<Rehearsal>)) -> io::Result<()> {
     let file = file(paths);
     file.change(|| {
-        // What another version has written is given up: the last one counts.
+        // What another version has written is given up: what comes counts.
         let mut all: Vec<Rehearsal> = match file.read() {
             Ok(all) => all.unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
             Err(error) => return Err(error),
         };
-        all.push(rehearsal.clone());
-        all.drain(..all.len().saturating_sub(MOST));
+        change(&mut all);
         Ok(Some(all))
     })
 }
 
-/// The last one, if there was one.
-pub(crate) fn last(paths: &Paths) -> io::Result<Option<Rehearsal>> {
-    let all: Option<Vec<Rehearsal>> = file(paths).read()?;
-    Ok(all.and_then(|mut all| all.pop()))
+/// The last one of each way, the newest first.
+pub(crate) fn last_of_each(paths: &Paths) -> io::Result<Vec<Rehearsal>> {
+    let all: Vec<Rehearsal> = file(paths).read()?.unwrap_or_default();
+    let mut last: Vec<Rehearsal> = Vec::new();
+    for rehearsal in all.into_iter().rev() {
+        if last.iter().all(|newer| newer.way() != rehearsal.way()) {
+            last.push(rehearsal);
+        }
+    }
+    Ok(last)
 }
 
 /// What holds today.

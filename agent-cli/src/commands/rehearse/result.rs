@@ -96,6 +96,14 @@ pub(crate) struct Recorded {
     pub(crate) requests: Vec<Request>,
 }
 
+/// The way to a host, as it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way<'a> {
+    pub(crate) destination: &'a str,
+    pub(crate) jumps: &'a [String],
+    pub(crate) forwarded: bool,
+}
+
 impl Times {
     /// Those of a login that took so long, with these requests in it.
     pub(super) fn of(total_ms: u64, requests: &[Request]) -> Self {
@@ -116,6 +124,20 @@ impl Rehearsal {
     pub(crate) fn login(&self) -> Option<&Request> {
         let hop = self.hops.last().filter(|hop| hop.let_in)?;
         self.record.requests.iter().rev().find(|request| request.signed && hop.requests.contains(&request.record))
+    }
+
+    /// The way that it was of.
+    pub(crate) fn way(&self) -> Way<'_> {
+        Way { destination: &self.destination, jumps: &self.jumps, forwarded: self.forwarded }
+    }
+
+    /// The command that goes it again.
+    pub(crate) fn command(&self) -> String {
+        let option = if self.forwarded { "-A" } else { "-J" };
+        match self.jumps.join(",") {
+            jumps if jumps.is_empty() => format!("agent-cli rehearse {}", self.destination),
+            jumps => format!("agent-cli rehearse {option} {jumps} {}", self.destination),
+        }
     }
 
     /// The way, in words.

@@ -30,13 +30,18 @@ pub(super) enum Jump {
 impl Road {
     /// The hosts on it, as they were given; those that the person's settings put between are not among them.
     pub(super) fn hosts(&self) -> Vec<String> {
-        let mut hosts: Vec<String> = match &self.jump {
+        let mut hosts = self.jumps();
+        hosts.push(self.destination.clone());
+        hosts
+    }
+
+    /// Those before the last.
+    pub(super) fn jumps(&self) -> Vec<String> {
+        match &self.jump {
             Jump::None => vec![],
             Jump::Through(jumps) => jumps.split(',').map(ToOwned::to_owned).collect(),
             Jump::Forward(jump) => vec![jump.clone()],
-        };
-        hosts.push(self.destination.clone());
-        hosts
+        }
     }
 
     pub(super) fn forwards(&self) -> bool {
