@@ -213,7 +213,12 @@ fn who_reads_the_record_has_rehearsals_apart() {
     for (class, times) in [("rehearsed", 2), ("signed", 2)] {
         assert_eq!(page.matches(&format!("<details class=\"row {class}\"")).count(), times, "{class}");
     }
-    assert!(page.contains("<b>2</b> <span>rehearsed</span>") && page.contains("<b>2</b> <span>logins signed</span>"));
+    for tile in [
+        "<b>2</b> <span>rehearsed</span>",
+        "<b>2</b> <span>logins signed</span> <small>2 with proof of the host</small>",
+    ] {
+        assert!(page.contains(tile), "{tile}");
+    }
 
     let audit = |arguments: &[&str]| way.agent.cli(["audit"]).args(arguments).run().success().stdout;
     let shown = audit(&["show"]);

@@ -207,7 +207,7 @@ fn a_part_of_a_log_says_that_it_is_one() {
         "{text}"
     );
     let none = page::read(&report(&env, &log, &["--since", "2100-01-01T00:00:00Z"]));
-    assert!(none["text"].as_str().unwrap().contains("Nothing happened"), "{none}");
+    assert!(none["text"].as_str().unwrap().contains("Nothing on record"), "{none}");
 }
 
 #[test]

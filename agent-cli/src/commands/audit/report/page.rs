@@ -137,7 +137,7 @@ fn span(summary: &Summary) -> String {
             let (from, to) = (first.strftime("%-d %B %Y").to_string(), last.strftime("%-d %B %Y").to_string());
             if from == to { from } else { format!("{from} to {to}") }
         }
-        _ => "Nothing happened".into(),
+        _ => "Nothing on record".into(),
     }
 }
 
@@ -231,7 +231,7 @@ fn tiles(summary: &Summary) -> Vec<Tile> {
         what,
         note,
     };
-    let proven = format!("{} with proof of the host", grouped(summary.hosts_proven));
+    let proven = format!("{} with proof of the host", grouped(summary.logins_proven));
     let mut tiles = vec![
         tile("", summary.logins, "logins signed", proven),
         tile("", summary.others, "other signatures", "files, commits, certificates".into()),

@@ -30,14 +30,15 @@ pub(super) struct Summary {
     pub(super) last: Option<Timestamp>,
     pub(super) entries: u64,
     pub(super) logins: u64,
-    /// The same in rehearsals.
+    /// Those of them of which the host is proven.
+    pub(super) logins_proven: u64,
+    /// Logins in rehearsals.
     pub(super) rehearsed: u64,
     pub(super) others: u64,
     pub(super) refused: u64,
     pub(super) unknown: u64,
     pub(super) wrong_pins: u64,
     pub(super) acts: u64,
-    pub(super) hosts_proven: u64,
     pub(super) instances: BTreeSet<String>,
     pub(super) hosts: Tally<OfHost>,
     pub(super) keys: Tally<OfKey>,
@@ -157,14 +158,16 @@ impl Summary {
         self.attention.add(entry, wrong_pins, names);
         let is_login = entry.subject().is_some_and(|subject| matches!(subject.meaning, Meaning::Login { .. }));
         match kind {
-            Kind::Signed if is_login => self.logins += 1,
+            Kind::Signed if is_login => {
+                self.logins += 1;
+                self.logins_proven += u64::from(checked == Some(Checked::Good { host: true }));
+            }
             Kind::Signed => self.others += 1,
             Kind::Rehearsed => self.rehearsed += 1,
             Kind::Refused => self.refused += 1,
             Kind::Unknown => self.unknown += 1,
             Kind::Act => self.acts += 1,
         }
-        self.hosts_proven += u64::from(checked == Some(Checked::Good { host: true }));
         if let Some(denial) = reading::denial(entry) {
             *self.codes.entry(denial.code).or_default() += 1;
         }
