@@ -21,6 +21,8 @@ pub mod verify;
 
 use async_trait::async_trait;
 
+use serde::{Deserialize, Serialize};
+
 use record::{Act, Attempt, Course, Event, Intent, Outcome, RecordId, RequestId};
 
 /// Why a record could not be written. Whoever asked gets no signature.
@@ -32,6 +34,15 @@ pub struct AuditError {
     /// What the system said.
     #[source]
     pub source: std::io::Error,
+}
+
+/// The last record could not be written, and nothing was since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwritable {
+    /// Why.
+    pub why: String,
+    /// Whether that does not change before an agent is started anew.
+    pub until_restart: bool,
 }
 
 /// Where records go. Each call returns when the record is durable.
@@ -55,4 +66,6 @@ pub trait AuditLog: Send + Sync {
     fn note(&self, event: Event);
     /// Something other than a signature that an investigator wants to know of.
     async fn act(&self, act: Act) -> Result<RecordId, AuditError>;
+    /// Why the last record could not be written; None where it was.
+    fn trouble(&self) -> Option<Unwritable>;
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Unwritable;
 use crate::audit::record::{LeaveReason, RecordId};
 use crate::denial::Denial;
 use crate::prompt::environment::Environment;
@@ -285,6 +286,8 @@ pub struct Status {
     pub socket: PathBuf,
     /// Its audit log.
     pub audit_log: PathBuf,
+    /// Why the last record could not be written; None where it was.
+    pub audit_trouble: Option<Unwritable>,
     /// How many keys it holds.
     pub keys: usize,
     /// How many terminals are attached.

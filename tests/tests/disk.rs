@@ -10,6 +10,7 @@ use std::path::Path;
 
 use agent::audit::record::{Act, Event, Record};
 use agent::denial::Code;
+use serde_json::{Value, json};
 use soft_token::What;
 use tests::{Agent, Env, FAILURE, PATIENCE, Recipe, SIGN_RESPONSE, Scene, Strace, Thread, TokenKind, built, sshsig};
 
@@ -32,6 +33,24 @@ fn refuses(scene: &Scene) {
     assert_eq!(troubled(), before, "neither the token nor its person is asked");
     scene.agent.messages().wait_for("(audit-unwritable)");
     assert_eq!(scene.agent.connect().keys(), [scene.key.blob()], "no key is lost");
+}
+
+/// What status and doctor say of the record: that it can't be written, for this reason, and what to do; or nothing.
+fn is_told_of(scene: &Scene, trouble: Option<(&str, &str)>) {
+    let status = scene.agent.cli(["status"]).run().success().stdout;
+    let json: Value = serde_json::from_str(&scene.agent.cli(["status", "--json"]).run().success().stdout).unwrap();
+    let told = json["audit_log_trouble"].as_str();
+    let doctor: Value = serde_json::from_str(&scene.agent.cli(["doctor", "--json"]).run().stdout).unwrap();
+    let room = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "room").unwrap();
+    let Some((why, next)) = trouble else {
+        assert!(told.is_none() && !status.contains("NOT WRITTEN"), "{status}");
+        return assert_ne!(room["next"], Code::AuditUnwritable.next(), "{room}");
+    };
+    assert!(told.is_some_and(|told| told.contains(why)), "{json:#}");
+    let line = status.lines().find_map(|line| line.strip_prefix("audit log  NOT WRITTEN, so nothing is signed: "));
+    assert!(line.is_some_and(|line| line.contains(why) && line.ends_with(next)), "{status}");
+    assert_eq!((&room["verdict"], &room["next"]), (&json!("bad"), &json!(next)), "{room}");
+    assert!(room["reason"].as_str().unwrap().ends_with(told.unwrap()), "{room}");
 }
 
 fn signs(scene: &Scene) {
@@ -95,11 +114,13 @@ fn a_full_disk() {
 
         fill_the_log(&scene.agent);
         refuses(&scene);
+        is_told_of(&scene, Some(("no storage space", Code::AuditUnwritable.next())));
 
         // Nobody has to ask for anything.
         fs::remove_file(disk.join("filler")).unwrap();
         audit.wait_for(|event| missed(event, Code::AuditUnwritable) == Some(1));
         signs(&scene);
+        is_told_of(&scene, None);
         verifies(&scene.agent);
         let shown = scene.agent.cli(["audit", "show", "--log"]).arg(audit.path()).run().success().stdout;
         assert!(shown.contains("missed") && shown.contains("\"audit-unwritable\":1"), "{shown}");
@@ -137,8 +158,10 @@ fn a_disk_that_can_not_be_synced() {
         strace.detach();
         refuses(&scene);
         scene.agent.messages().wait_for(START_AGAIN);
+        is_told_of(&scene, Some((START_AGAIN, "Restart the agent.")));
         let scene = started_again(scene);
         signs(&scene);
+        is_told_of(&scene, None);
         verifies(&scene.agent);
     });
 }
@@ -172,6 +195,7 @@ fn a_folder_that_was_removed() {
     fs::remove_dir_all(scene.agent.audit().path().parent().unwrap()).unwrap();
     refuses(&scene);
     scene.agent.messages().wait_for(START_AGAIN);
+    is_told_of(&scene, Some((START_AGAIN, "Restart the agent.")));
     let scene = started_again(scene);
     signs(&scene);
     verifies(&scene.agent);

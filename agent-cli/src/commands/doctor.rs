@@ -124,7 +124,9 @@ fn examine(options: &Options, open: &dyn Fn() -> Result<Terminal, Problem>) -> R
     }
     let default_log = paths.audit_log();
     let log = daemon::log_of(daemon.as_ref().ok(), &default_log);
-    findings.extend([record::whole(log), record::writable(log), record::anchored(paths), record::clock(log, now)]);
+    let unwritable = daemon.as_ref().ok().and_then(|daemon| daemon.status.audit_trouble.as_ref());
+    let room = record::writable(log, unwritable);
+    findings.extend([record::whole(log), room, record::anchored(paths), record::clock(log, now)]);
     let tokens = daemon.as_ref().ok().and_then(|daemon| daemon.tokens.as_deref().ok());
     findings.extend(rehearsal::findings(paths, keys.as_deref(), tokens, now));
     findings.push(hosts::general(&ssh));

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent::audit::Unwritable;
 use agent::control::{ConfigStatus, Event, Request, Status, UpstreamStatus};
+use agent::denial::Code;
 use agent::environment::socket_in_environment;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -103,11 +105,17 @@ fn describe(status: &Status) -> String {
         ("agent", format!("version {}, process {}", status.agent, status.pid)),
         ("socket", status.socket.display().to_string()),
         ("audit log", status.audit_log.display().to_string()),
+    ];
+    if let Some(trouble) = &status.audit_trouble {
+        let line = format!("NOT WRITTEN, so nothing is signed: {}. {}", trouble.why, when_unwritable(trouble));
+        lines.push(("audit log", line));
+    }
+    lines.extend([
         ("keys", status.keys.to_string()),
         ("terminals", format!("{} attached", status.attached)),
         ("prompts", prompts),
         ("settings", describe_config(&status.config)),
-    ];
+    ]);
     if let Some(trouble) = &status.config.trouble {
         lines.push(("settings", format!("not read again, so those above still hold: {}", trouble.replace('\n', "; "))));
     }
@@ -124,6 +132,11 @@ fn describe(status: &Status) -> String {
     }
     lines.extend(status.upstreams.iter().map(|upstream| ("upstream", describe_upstream(upstream))));
     aligned("", lines)
+}
+
+/// What to do so that records are written again.
+pub(crate) fn when_unwritable(trouble: &Unwritable) -> &'static str {
+    if trouble.until_restart { "Restart the agent." } else { Code::AuditUnwritable.next() }
 }
 
 fn describe_config(config: &ConfigStatus) -> String {
@@ -169,6 +182,8 @@ struct Entry<'a> {
     pid: u32,
     socket: &'a Path,
     audit_log: &'a Path,
+    /// Why the last record could not be written; null where it was.
+    audit_log_trouble: Option<&'a str>,
     keys: usize,
     attached: usize,
     prompts_reachable: bool,
@@ -213,6 +228,7 @@ impl<'a> Entry<'a> {
             pid: status.pid,
             socket: &status.socket,
             audit_log: &status.audit_log,
+            audit_log_trouble: status.audit_trouble.as_ref().map(|trouble| trouble.why.as_str()),
             keys: status.keys,
             attached: status.attached,
             prompts_reachable: status.prompts.is_ok(),
@@ -239,6 +255,7 @@ mod tests {
             pid: 42,
             socket: "/run/agent.sock".into(),
             audit_log: "/state/audit.jsonl".into(),
+            audit_trouble: None,
             keys: 2,
             attached,
             prompts,
@@ -276,8 +293,8 @@ mod tests {
     fn the_status_in_json() {
         let json = serde_json::to_value(Entry::of(&status(0, Err("no way".into())))).unwrap();
         let expected = serde_json::json!({
-            "agent": "1.2.3", "pid": 42, "socket": "/run/agent.sock", "audit_log": "/state/audit.jsonl", "keys": 2,
-            "attached": 0, "prompts_reachable": false, "prompts_channel": null, "prompts_trouble": "no way",
+            "agent": "1.2.3", "pid": 42, "socket": "/run/agent.sock", "audit_log": "/state/audit.jsonl",
+            "audit_log_trouble": null, "keys": 2, "attached": 0, "prompts_reachable": false, "prompts_channel": null, "prompts_trouble": "no way",
             "upstreams": [], "locked": false, "lock_on_trouble": null,
             "config": {"files": [], "hash": "", "trouble": null, "at_next_start": []},
         });

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use super::anchor::Anchor;
 use super::record::{Act, AgentRun, Attempt, Course, Event, Intent, OpenRequest, Outcome, RecordId, RequestId};
-use super::{AuditError, AuditLog};
+use super::{AuditError, AuditLog, Unwritable};
 use file::LogFile;
 use retention::Retention;
 use writer::Writer;
@@ -108,6 +108,9 @@ impl AuditLog for FileLog {
     }
     async fn act(&self, act: Act) -> Result<RecordId, AuditError> {
         self.append(vec![Event::Act { act }]).await
+    }
+    fn trouble(&self) -> Option<Unwritable> {
+        self.writer.trouble()
     }
 }
 

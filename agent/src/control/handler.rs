@@ -224,6 +224,7 @@ impl Connection {
             pid: std::process::id(),
             socket: self.paths.socket.clone(),
             audit_log: self.paths.audit_log(),
+            audit_trouble: self.agent.audit.trouble(),
             keys: self.agent.keystore.list(since_boot()).len(),
             attached: self.agent.prompts.attached(),
             prompts: self.agent.prompts.reachable(),

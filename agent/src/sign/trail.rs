@@ -143,6 +143,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::audit::Unwritable;
     use crate::audit::record::{self, Act, Event};
     use crate::audit::samples::{self, evidence};
 
@@ -191,6 +192,9 @@ mod tests {
         fn note(&self, _: Event) {}
         async fn act(&self, act: Act) -> Result<RecordId, AuditError> {
             self.write(vec![Event::Act { act }]).map(|()| RecordId(9))
+        }
+        fn trouble(&self) -> Option<Unwritable> {
+            None
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use agent::audit::Unwritable;
 use agent::audit::backwards::Backwards;
 use agent::audit::verify::{Kind, verify};
 use agent::config::Loaded;
@@ -11,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{Access, access, statvfs};
 
 use super::finding::Finding;
+use crate::commands::status::when_unwritable;
 
 /// So much room there should be, in bytes: that of a full file of the log, and more.
 const ROOM: u64 = 64 * 1024 * 1024;
@@ -42,8 +44,12 @@ pub(super) fn whole(log: &Path) -> Finding {
 }
 
 /// An agent that can't write its record gives out no signature.
-pub(super) fn writable(log: &Path) -> Finding {
+pub(super) fn writable(log: &Path, trouble: Option<&Unwritable>) -> Finding {
     const CHECK: &str = "room";
+    if let Some(trouble) = trouble {
+        let reason = format!("the agent could not write its last record: {}", trouble.why);
+        return Finding::bad(CHECK, reason, when_unwritable(trouble));
+    }
     let Some(folder) = log.parent().filter(|folder| folder.exists()) else {
         return Finding::not_checked(CHECK, "the record's folder is made when the agent starts");
     };

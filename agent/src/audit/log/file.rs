@@ -118,6 +118,16 @@ impl LogFile {
         !self.owed.is_empty() && !self.broken
     }
 
+    /// Whether nothing will be written to it any more, whatever becomes of the disk.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.broken || self.is_removed().unwrap_or(false)
+    }
+
+    /// Whether its name is gone.
+    fn is_removed(&self) -> std::io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() == 0)
+    }
+
     /// What is still to be put on record.
     pub(super) fn owed(&self) -> &Owed {
         &self.owed
@@ -203,7 +213,7 @@ impl LogFile {
             self.reserved = self.length;
             self.stale = false;
         }
-        if self.file.metadata()?.nlink() == 0 {
+        if self.is_removed()? {
             return Err(Error::other("the log was removed; start the agent again").into());
         }
         if self.length >= self.segment.max(self.not_before) && matches!(self.position.tail, Tail::Whole) {

@@ -5,12 +5,14 @@
 
 use std::io::Error;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::file::LogFile;
+use crate::audit::Unwritable;
 use crate::audit::anchor::Anchor;
 use crate::audit::record::{Event, RecordId};
 
@@ -23,13 +25,21 @@ const NOTED: Duration = Duration::from_secs(1);
 /// After which time what could not be written is tried again, where nobody asks for anything else.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Why it can't be written where there is no thread that would.
+const ENDED: &str = "the log is not written any more; start the agent again";
+
 /// Where records are handed to the thread, which alone holds the file.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// None when the thread is told to end.
     queue: Option<Sender<Request>>,
     thread: Option<JoinHandle<LogFile>>,
+    standing: Standing,
 }
+
+/// How the last write ended.
+#[derive(Debug, Clone, Default)]
+struct Standing(Arc<Mutex<Option<Unwritable>>>);
 
 /// Records that stand or fall together, with others of the same batch.
 struct Request {
@@ -41,12 +51,22 @@ struct Request {
 impl Writer {
     pub(super) fn start(mut file: LogFile, mut anchor: Option<Anchor>) -> std::io::Result<Self> {
         let (queue, requests) = channel();
+        let standing = Standing::default();
+        let seen = standing.clone();
         let write = move || {
-            write_all(&requests, &mut file, &mut anchor);
+            write_all(&requests, &mut file, &mut anchor, &seen);
             file
         };
         let thread = std::thread::Builder::new().name("audit".into()).spawn(write)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), thread: Some(thread), standing })
+    }
+
+    /// Why the last record could not be written; None where it was.
+    pub(super) fn trouble(&self) -> Option<Unwritable> {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Some(Unwritable { why: ENDED.into(), until_restart: true });
+        }
+        self.standing.lock().clone()
     }
 
     /// Returns when the records are durable, with the name of the last. They are written even if nobody waits for that any more.
@@ -54,7 +74,7 @@ impl Writer {
         let (done, written) = oneshot::channel();
         // A thread that is gone drops `done`, and so answers too.
         let _ = self.queue.as_ref().map(|queue| queue.send(Request { events, done: Some(done) }));
-        written.await.unwrap_or_else(|_| Err(Error::other("the log is not written any more; start the agent again")))
+        written.await.unwrap_or_else(|_| Err(Error::other(ENDED)))
     }
 
     /// The same for what nobody waits for: it comes to the file with the next records, or a moment later.
@@ -82,12 +102,15 @@ impl Drop for Writer {
 
 /// Writes what is asked for, until nobody can ask any more. A head is handed over when its record is on disk, and those who
 /// wait for that have been told.
-fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Option<Anchor>) {
+fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Option<Anchor>, standing: &Standing) {
     while let Ok(first) = next(requests, file.owes()) {
         let batch = together(first, requests).into_iter();
         let (events, done): (Vec<_>, Vec<_>) = batch.map(|request| (request.events, request.done)).unzip();
         let syncs = file.syncs();
-        for (done, result) in done.into_iter().zip(file.append(&events)) {
+        let results = file.append(&events);
+        // Before anybody is told: who has been, sees how it stands.
+        standing.note(&results, file);
+        for (done, result) in done.into_iter().zip(results) {
             // Whoever gave up needs no answer.
             let _ = done.map(|done| done.send(result));
         }
@@ -97,6 +120,24 @@ fn write_all(requests: &Receiver<Request>, file: &mut LogFile, anchor: &mut Opti
     }
     if let Some(anchor) = anchor {
         anchor.end();
+    }
+}
+
+impl Standing {
+    /// A write has ended so. One of nothing but what was owed says by what is owed still whether it succeeded.
+    fn note(&self, results: &[std::io::Result<RecordId>], file: &LogFile) {
+        match results.iter().find_map(|result| result.as_ref().err()) {
+            Some(error) => {
+                *self.lock() = Some(Unwritable { why: error.to_string(), until_restart: file.is_given_up() });
+            }
+            None if !file.owed().is_empty() => {}
+            None => *self.lock() = None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Unwritable>> {
+        // What is in it is whole at any time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,7 +201,7 @@ mod tests {
         };
         let answers: Vec<_> = (0..requests).map(ask).collect();
         drop(queue);
-        write_all(&waiting, file, &mut None);
+        write_all(&waiting, file, &mut None, &Standing::default());
         run(join_all(answers)).into_iter().map(|answer| answer.unwrap()).collect()
     }
 
@@ -216,5 +257,6 @@ mod tests {
         let mut writer = Writer::start(file, None).unwrap();
         writer.finish();
         assert!(run(writer.append(act())).is_err());
+        assert!(writer.trouble().is_some_and(|trouble| trouble.until_restart));
     }
 }
