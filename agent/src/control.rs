@@ -290,6 +290,8 @@ pub struct Status {
     pub audit_trouble: Option<Unwritable>,
     /// How many keys it holds.
     pub keys: usize,
+    /// How many FIDO devices the kernel shows it; none is asked anything. None where an agent of before does not say.
+    pub devices: Option<usize>,
     /// How many terminals are attached.
     pub attached: usize,
     /// Where it would ask a person now, or why nowhere.

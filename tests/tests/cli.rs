@@ -200,8 +200,8 @@ rehearsal  none yet: `agent-cli rehearse DEST`
     assert_eq!(printed, expected);
     let json = read_json(&agent.cli(["status", "--json"]).run().success());
     let expected = json!({
-        "rehearsal": null, "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
-        "audit_log": agent.audit().path(), "keys": 1, "attached": 0, "prompts_reachable": true,
+        "rehearsal": null, "rehearsals": [], "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": agent.pid(), "socket": agent.socket(),
+        "audit_log": agent.audit().path(), "audit_log_trouble": null, "keys": 1, "attached": 0, "prompts_reachable": true,
         "prompts_channel": "through askpass", "prompts_trouble": null, "upstreams": [], "locked": false,
         "lock_on_trouble": null,
         "config": {"files": [config], "hash": hash, "trouble": null, "at_next_start": []},
@@ -253,6 +253,25 @@ fn gen_keys(agent: &Agent, file: &Path, typed: &str) -> Ended {
 
 /// An empty passphrase, twice.
 const NO_PASSPHRASE: &str = "\n\n";
+
+/// What can be known before is: nobody thinks of a passphrase and types it twice for nothing.
+#[test]
+fn gen_keys_asks_for_no_passphrase_in_vain() {
+    let env = Env::new();
+    let agent = env.agent().start();
+    let (file, person) = (env.path("new"), env.person_who_types("password"));
+    let in_vain = |why: &str| {
+        let told = gen_keys(&agent, &file, "passphrase\npassphrase\n").code(1).stderr;
+        assert!(told.contains(why) && !told.contains("assphrase"), "{told}");
+    };
+    in_vain("(token-absent)");
+    let _token = env.plug(TokenKind::PinOnly.options());
+    agent.program("ssh-add").arg("-x").asking(&person).run().success();
+    in_vain("(locked)");
+    agent.program("ssh-add").arg("-X").asking(&person).run().success();
+    let made = gen_keys(&agent, &file, &format!("passphrase\npassphrase\n{PIN}\n")).success();
+    assert!(made.stderr.contains("Enter passphrase"), "{}", made.stderr);
+}
 
 #[test]
 fn gen_keys_writes_to_openssh_s_own_place() {

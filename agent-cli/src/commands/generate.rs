@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent::control::{Event, Generate, Generated, Request};
-use agent::denial::Code;
+use agent::denial::{Code, Denial};
 use agent::identity::SkFlags;
 use agent::token::protocol::Algorithm;
 use clap::ValueEnum;
@@ -85,7 +85,7 @@ enum KeyType {
 }
 
 /// Makes the key. Everything that can go wrong before a token is asked is looked at first, and the passphrase is asked
-/// for first: who stops there leaves nothing behind on the token.
+/// for before it: who stops there leaves nothing behind on the token.
 pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode, Problem> {
     let home = find(None)?.home;
     let (algorithm, [ed25519, ecdsa]) = (options.key_type, DEFAULT_NAMES);
@@ -210,7 +210,12 @@ pub(crate) fn make(
     terminal: &mut Terminal,
 ) -> Result<NewKey, Problem> {
     let control = Control::connect()?;
-    let passphrase = if no_passphrase { None } else { new_passphrase(terminal)? };
+    let passphrase = if no_passphrase {
+        None
+    } else {
+        foreseeable()?;
+        new_passphrase(terminal)?
+    };
     let mut conversation = Conversation::begin(control, terminal, &Request::Generate(wanted.clone()))?;
     let made = match conversation.result() {
         Ok(Event::Generated(made)) => made,
@@ -223,6 +228,22 @@ pub(crate) fn make(
     telling.line(&format!("Your public key has been saved in {}", safe(&place.public.display().to_string())))?;
     telling.line(&format!("The key fingerprint is:\n{} {}", files.fingerprint, safe(comment)))?;
     Ok(NewKey { made, files, passphrase })
+}
+
+/// Why the agent would refuse, as far as that can be told before somebody has typed a passphrase for nothing.
+fn foreseeable() -> Result<(), Problem> {
+    let status = match Control::connect()?.ask(&Request::Status)? {
+        Event::Status(status) => status,
+        other => return Err(unexpected(&other)),
+    };
+    let code = if status.locked || status.away.is_some() {
+        Code::Locked
+    } else if status.devices == Some(0) {
+        Code::TokenAbsent
+    } else {
+        return Ok(());
+    };
+    Err(Problem::refused(Denial::plain(code), None))
 }
 
 /// A new passphrase, asked for twice. None for an empty one.
@@ -318,8 +339,6 @@ fn one_line(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use agent::denial::Denial;
-
     use super::*;
 
     #[test]

@@ -257,6 +257,7 @@ mod tests {
             audit_log: "/state/audit.jsonl".into(),
             audit_trouble: None,
             keys: 2,
+            devices: None,
             attached,
             prompts,
             upstreams: vec![],

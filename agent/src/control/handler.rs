@@ -25,6 +25,7 @@ use crate::process_table;
 use crate::prompt::attached::Terminal;
 use crate::session_binding::SessionBindings;
 use crate::socket::Socket;
+use crate::token::fido_nodes;
 
 /// How many events may wait for a client to read them. One that does not read is treated as one that is gone.
 const MOST_UNREAD: usize = 256;
@@ -226,6 +227,7 @@ impl Connection {
             audit_log: self.paths.audit_log(),
             audit_trouble: self.agent.audit.trouble(),
             keys: self.agent.keystore.list(since_boot()).len(),
+            devices: Some(fido_nodes().len()),
             attached: self.agent.prompts.attached(),
             prompts: self.agent.prompts.reachable(),
             upstreams: self.agent.upstreams.status().await,

@@ -76,9 +76,10 @@ fn locked_it_takes_no_keys_by_its_control_socket() {
     assert_eq!(agent.connect().ask(&lock(b"password")), [SUCCESS]);
     let file = env.path("new");
     let new = file.to_str().unwrap();
-    for arguments in [&["add", key.path().to_str().unwrap()][..], &["add", "--resident"], &["gen-keys", "--file", new]]
-    {
-        let refused = agent.cli(["-S"]).args(arguments).input("\n\n1234\n").run().code(1);
+    // With a passphrase to be asked for, `agent-cli` would not ask the agent.
+    let make = ["gen-keys", "--no-passphrase", "--file", new];
+    for arguments in [&["add", key.path().to_str().unwrap()][..], &["add", "--resident"], &make] {
+        let refused = agent.cli(["-S"]).args(arguments).input("1234\n").run().code(1);
         assert!(refused.stderr.contains("the agent is locked"), "{arguments:?}: {}", refused.stderr);
     }
     assert!(!file.exists(), "no key was made");
