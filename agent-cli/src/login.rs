@@ -3,11 +3,14 @@
 //! They are the words of strangers, too: what a host sends stands between those of `ssh`, and may look like them.
 
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::attended::while_asked_here;
@@ -63,31 +66,88 @@ pub(crate) fn run(arguments: &[OsString], agent: Option<&Path>, terminal: &mut T
     ssh.arg("-v").args(arguments).env("LC_ALL", "C");
     ssh.envs(agent.map(|socket| ("SSH_AUTH_SOCK", socket)));
     let began = Instant::now();
-    let mut ssh = ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| {
+    let mut ssh = start(ssh.stderr(Stdio::piped()))?;
+    let hang_up = hang_up(&ssh);
+    while_asked_here(terminal, || wait(&mut ssh, began), hang_up)
+}
+
+/// Runs `ssh -v` with these arguments, which is not to ask anybody anything. What is heard are its own words alone: not those of
+/// the `ssh` that goes to a jump host, nor what a host writes between them. It is ended once `heard` has heard enough.
+///
+/// The folder is one in which nobody else makes files.
+pub(crate) fn listen(
+    arguments: &[OsString],
+    folder: &Path,
+    terminal: &mut Terminal,
+    mut heard: impl FnMut(&str) -> ControlFlow<()> + Send,
+) -> Result<(), Problem> {
+    let failed = |error: std::io::Error| Problem::failed(format!("ssh can't be listened to: {error}"));
+    let pipe = folder.join("words");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+    // Who opens both its ends waits for nobody, and it has no end as long as this is open.
+    let open = OpenOptions::new().read(true).write(true).open(&pipe).map_err(failed)?;
+    let words = File::open(&pipe).map_err(failed)?;
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-v").arg("-E").arg(&pipe).args(arguments).env("LC_ALL", "C");
+    // Otherwise it asks for a PIN at the terminal where a token wants one (identity_sign of OpenSSH's sshconnect2.c).
+    ssh.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
+    let mut ssh = start(ssh.stderr(Stdio::null()))?;
+    let (enough, interrupted) = (hang_up(&ssh), hang_up(&ssh));
+    let hear = || {
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _ = ssh.wait();
+                drop(open);
+            });
+            let ended = each_line(words, |line| heard(&String::from_utf8_lossy(line)));
+            enough();
+            ended.map_err(failed)
+        })
+    };
+    while_asked_here(terminal, hear, interrupted)
+}
+
+fn start(ssh: &mut Command) -> Result<Child, Problem> {
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(|error| {
         Problem::failed(format!("ssh can't be started: {error}")).next("Install OpenSSH's client, and repeat.")
-    })?;
+    })
+}
+
+/// What ends it.
+fn hang_up(ssh: &Child) -> impl FnOnce() + Send + use<> {
     let handle = Pid::from_raw(ssh.id().cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-    let hang_up = || {
+    move || {
         if let Some(Ok(handle)) = handle {
             let _ = pidfd_send_signal(handle, Signal::TERM);
         }
-    };
-    while_asked_here(terminal, || wait(&mut ssh, began), hang_up)
+    }
 }
 
 fn wait(ssh: &mut Child, began: Instant) -> Result<Ended, Problem> {
     let failed = |error: std::io::Error| Problem::failed(format!("ssh can't be waited for: {error}"));
     let mut lines = Vec::new();
     if let Some(stderr) = ssh.stderr.take() {
-        let mut stderr = BufReader::new(stderr.take(MOST_WORDS));
-        let mut line = Vec::new();
-        while stderr.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
-            lines.push(Line { at: began.elapsed(), text });
-            line.clear();
-        }
+        let keep = |line: &[u8]| {
+            lines.push(Line { at: began.elapsed(), text: String::from_utf8_lossy(line).into_owned() });
+            ControlFlow::Continue(())
+        };
+        each_line(stderr, keep).map_err(failed)?;
         // One that has more to say is not to wait for a reader.
     }
     let status = ssh.wait().map_err(failed)?;
     Ok(Ended { code: status.code(), lines, took: began.elapsed() })
+}
+
+/// Reads lines until it ends, there is too much of it, or enough was heard.
+fn each_line(from: impl Read, mut heard: impl FnMut(&[u8]) -> ControlFlow<()>) -> std::io::Result<()> {
+    let mut from = BufReader::new(from.take(MOST_WORDS));
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        let text = line.trim_ascii_end();
+        if heard(text).is_break() {
+            break;
+        }
+        line.clear();
+    }
+    Ok(())
 }

@@ -33,6 +33,17 @@ pub(crate) struct Terminal {
     signals: Signals,
 }
 
+/// What is said at a terminal by a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Voice(File);
+
+impl Voice {
+    /// Shows a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        let _ = self.0.write_all(format!("{}\n", safe(line)).as_bytes());
+    }
+}
+
 /// What waiting ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
@@ -81,6 +92,11 @@ impl Terminal {
         self.write(&format!("{}\n", safe(line)));
     }
 
+    /// For who has to say something while the terminal is busy with a conversation.
+    pub(crate) fn voice(&self) -> Result<Voice, Problem> {
+        self.output.try_clone().map(Voice).map_err(terminal_failed)
+    }
+
     /// A terminal that takes no text has nobody before it who could be told.
     fn write(&mut self, text: &str) {
         let _ = self.output.write_all(text.as_bytes());
@@ -114,6 +130,12 @@ impl Terminal {
     pub(crate) fn confirm(&mut self, text: &str) -> Result<bool, Problem> {
         let line = self.ask_person(QuestionKind::Confirm, &format!("{text} [y/N] "))?;
         Ok(line.is_some_and(|line| is_yes(line.expose_secret())))
+    }
+
+    /// Asks whether to go on, which Enter alone is a yes to. The end of the input is none.
+    pub(crate) fn go_on(&mut self, text: &str) -> Result<bool, Problem> {
+        let line = self.ask_person(QuestionKind::Confirm, text)?;
+        Ok(line.is_some_and(|line| line.expose_secret().trim().is_empty() || is_yes(line.expose_secret())))
     }
 
     /// Puts up a question; it is taken down when it is dropped.

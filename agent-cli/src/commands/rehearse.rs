@@ -6,6 +6,7 @@ pub(crate) mod recorded;
 pub(crate) mod result;
 mod road;
 mod shown;
+mod throw_away;
 mod words;
 
 use std::path::PathBuf;
@@ -40,8 +41,12 @@ pub(crate) struct Options {
     /// Log in on this host with the agent forwarded, and from there on DEST, as with `ssh -A`
     #[arg(short = 'A', value_name = "JUMP", value_parser = plain)]
     forward: Option<String>,
+    /// Test also whether DEST demands that the token verifies you: log in there once more, with a key made for that, which you put
+    /// there for a while
+    #[arg(long)]
+    throw_away_key: bool,
     /// Forget the last rehearsal of this way, which is no longer yours, and log in nowhere
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "throw_away_key"])]
     forget: bool,
     /// The configuration file for ssh, as for ssh
     #[arg(short = 'F', value_name = "FILE")]
@@ -56,7 +61,8 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
     if options.forget {
         return forget(&options.road());
     }
-    let rehearsal = rehearse(options, terminal)?;
+    can_test(options, terminal)?;
+    let (rehearsal, ended) = rehearse(options, terminal)?;
     let paths = find(socket_in_environment().as_deref())?;
     let kept = kept::keep(&paths, &rehearsal);
     if options.json {
@@ -70,6 +76,7 @@ pub(crate) fn run(options: &Options, terminal: &mut Terminal) -> Result<ExitCode
             paths.state.display()
         ))
     })?;
+    ended?;
     Ok(if rehearsal.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -99,7 +106,23 @@ fn forget(road: &Road) -> Result<ExitCode, Problem> {
     }
 }
 
-fn rehearse(options: &Options, terminal: &mut Terminal) -> Result<Rehearsal, Problem> {
+/// Who can't be asked to put a key there learns of it before they are asked anything.
+fn can_test(options: &Options, terminal: &Terminal) -> Result<(), Problem> {
+    match options {
+        Options { throw_away_key: true, forward: Some(jump), .. } => Err(Problem::usage(
+            "what DEST demands of a key does not depend on the way to it, so --throw-away-key is not for -A",
+        )
+        .next(format!("Go through {jump} for that: -J {jump}."))),
+        Options { throw_away_key: true, .. } if !terminal.is_attended() => {
+            Err(Problem::failed("there is no terminal at which you could be asked to put a key there")
+                .next("Rehearse at a terminal, or without --throw-away-key."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What it came to, and whether a signal ended what comes after the login.
+fn rehearse(options: &Options, terminal: &mut Terminal) -> Result<(Rehearsal, Result<(), Problem>), Problem> {
     let road = options.road();
     let settings = road::settings(options.ssh_config.as_deref())?;
     let status = match Control::connect()?.ask(&control::Request::Status)? {
@@ -112,36 +135,39 @@ fn rehearse(options: &Options, terminal: &mut Terminal) -> Result<Rehearsal, Pro
         (other, _) => return Err(unexpected(&other)),
     };
     terminal.say(&format!("Logging in on {}. It is in earnest but for what is run there: nothing.", road.destination));
-    let ended = login::run(&road.arguments(settings.path()), None, terminal)?;
+    let login = login::run(&road.arguments(settings.path()), None, terminal)?;
     let requests = recorded::since(&status.audit_log, begun, std::process::id())?;
-    // From here on the record says that it is over.
-    drop(rehearsing);
 
-    let words = Words::read(&ended.lines);
+    let words = Words::read(&login.lines);
     let unreachable = status.prompts.as_ref().err().filter(|_| terminal.is_attended());
     let evidence = Evidence {
         road: &road,
         words: &words,
         requests: &requests,
-        code: ended.code,
+        code: login.code,
         unreachable: unreachable.map(String::as_str),
     };
     let (cause, hops) = (evidence.cause(), hops(&evidence));
     let (remarks, emergency) = (evidence.remarks(), evidence.emergency());
-    Ok(Rehearsal {
+    let mut rehearsal = Rehearsal {
         time: Timestamp::now(),
         passed: cause.is_none(),
         cause,
         hops,
-        times: Times::of(milliseconds(ended.took), &requests),
+        times: Times::of(milliseconds(login.took), &requests),
         verify_required: evidence.verify_required(),
+        not_tested: None,
         remarks,
         emergency,
         jumps: road.jumps(),
         forwarded: road.forwards(),
-        destination: road.destination,
+        destination: road.destination.clone(),
         record: Recorded { log: status.audit_log.display().to_string(), begun: begun.0, requests },
-    })
+    };
+    let ended = throw_away::settle(&road, settings.path(), &mut rehearsal, options.throw_away_key, terminal);
+    // From here on the record says that it is over.
+    drop(rehearsing);
+    Ok((rehearsal, ended))
 }
 
 /// Each hop, with how long it took since the one before it.

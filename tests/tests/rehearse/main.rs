@@ -4,6 +4,7 @@
 
 mod causes;
 mod kept;
+mod throw_away;
 
 use std::fs;
 use std::time::Instant;

@@ -238,16 +238,11 @@ impl Evidence<'_> {
                     "Have it updated (OpenSSH 8.9): keys that are held to their destinations (`ssh-add -h`) do not log in there.",
                 );
             }
-            if self.requests_of(hop).any(|request| request.signed && request.user_verified == Some(false)) {
-                remark(
-                    "verify-required-not-enforced",
-                    "it let you in, though the token has verified nobody",
-                    "Have its administrator demand it: `PubkeyAuthOptions verify-required` in sshd_config, or `verify-required` \
-                     at the key.",
-                );
-            }
             if !self.requests_of(hop).any(|request| request.signed) && place + 1 < self.words.hops.len() {
                 remark(Cause::AgentNotUsed.code(), Cause::AgentNotUsed.what(), Cause::AgentNotUsed.next());
+            }
+            if self.requests_of(hop).any(|request| request.signed && request.user_verified == Some(false)) {
+                remarks.push(not_enforced(self.name(place)));
             }
         }
         if self.cause().is_none() && self.code != Some(0) {
@@ -298,6 +293,16 @@ impl Evidence<'_> {
         }
         differs
     }
+}
+
+/// That a host lets in without.
+pub(super) fn not_enforced(host: String) -> Finding {
+    finding(
+        "verify-required-not-enforced",
+        Some(host),
+        "it let you in, though the token has verified nobody".into(),
+        "Have its administrator demand it: `PubkeyAuthOptions verify-required` in sshd_config, or `verify-required` at the key.",
+    )
 }
 
 fn finding(code: &str, host: Option<String>, what: String, next: &str) -> Finding {

@@ -22,6 +22,8 @@ pub(crate) struct Rehearsal {
     pub(crate) times: Times,
     /// Whether the host demands that the token verifies its user.
     pub(crate) verify_required: VerifyRequired,
+    /// Why that was not tested; None where it was.
+    pub(crate) not_tested: Option<Finding>,
     /// What was seen, and is worth a look.
     pub(crate) remarks: Vec<Finding>,
     /// What would differ in earnest.
@@ -85,6 +87,8 @@ pub(crate) enum VerifyRequired {
     NotTested,
     /// It let in without.
     NotEnforced,
+    /// It refused a login without.
+    Enforced,
 }
 
 /// Where it stands in the record.

@@ -81,13 +81,17 @@ fn of_all(rehearsal: &Rehearsal) -> Vec<(&'static str, String)> {
     let Times { total_ms, network_ms, person_ms, token_ms, agent_ms } = rehearsal.times;
     let parts = [("network", network_ms), ("you", person_ms), ("token", token_ms), ("agent", agent_ms)];
     let parts: Vec<_> = parts.iter().map(|(what, ms)| format!("{what} {}", seconds(*ms))).collect();
-    let verify_required = match rehearsal.verify_required {
-        VerifyRequired::NotTested => "not tested: rehearse with a key that no PIN or finger is needed for",
-        VerifyRequired::NotEnforced => "not demanded: it let in without",
+    let verify_required = match (rehearsal.verify_required, &rehearsal.not_tested) {
+        (VerifyRequired::NotTested, Some(Finding { code, what, next, .. })) => {
+            format!("not tested: {what} ({code}). {next}")
+        }
+        (VerifyRequired::NotTested, None) => "not tested".into(),
+        (VerifyRequired::NotEnforced, _) => "not demanded: it let in without".into(),
+        (VerifyRequired::Enforced, _) => "demanded: it refused a login without".into(),
     };
     vec![
         ("time", format!("{}: {}", seconds(total_ms), parts.join(", "))),
-        ("verify-required", verify_required.into()),
+        ("verify-required", verify_required),
         ("record", format!("from #{} in {}", rehearsal.record.begun, rehearsal.record.log)),
     ]
 }
