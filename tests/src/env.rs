@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use soft_token::{Bus, Device, TokenOptions};
 use tempfile::TempDir;
 
-use crate::{AgentOptions, Host, KeyFile, PIN, Person, Program, Recipe, built};
+use crate::network::Site;
+use crate::{AgentOptions, Host, KeyFile, Network, PIN, Person, Program, Recipe, built};
 
 /// Where Debian's programs are. Those of the machine's owner are not looked at.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -21,6 +22,7 @@ pub struct Env(Arc<Place>);
 struct Place {
     bus: Bus,
     person: Person,
+    network: Option<Network>,
     folder: TempDir,
 }
 
@@ -51,6 +53,18 @@ impl Env {
     /// A new place without tokens, hosts or agents.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_network(None)
+    }
+
+    /// The same, where the hosts `jump` and `device` have addresses of their own if NETWORK is `namespaces`. If not, they are
+    /// on the loopback network, as all others are.
+    #[must_use]
+    pub fn on_a_network() -> Self {
+        let namespaces = std::env::var_os("NETWORK").is_some_and(|network| network == "namespaces");
+        Self::with_network(namespaces.then(Network::lay))
+    }
+
+    fn with_network(network: Option<Network>) -> Self {
         // First of all, since the bus wants a library of the workspace.
         drop(built("agent"));
         // Not where TMPDIR says: a socket's path has at most 107 bytes. The folder is ours alone (0700).
@@ -59,7 +73,7 @@ impl Env {
             fs::DirBuilder::new().mode(0o700).create(folder.path().join(name)).expect("a new folder can be written");
         }
         let person = Person::at(folder.path().join("person"));
-        let env = Self(Arc::new(Place { bus: Bus::from_env(), person, folder }));
+        let env = Self(Arc::new(Place { bus: Bus::from_env(), person, network, folder }));
         env.write_ssh_config("");
         env
     }
@@ -98,6 +112,12 @@ impl Env {
         user()
     }
 
+    /// The network of its own, if it has one.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.0.network.as_ref()
+    }
+
     /// Where tokens are plugged in.
     #[must_use]
     pub fn bus(&self) -> &Bus {
@@ -113,13 +133,15 @@ impl Env {
     /// A host that `ssh NAME` reaches.
     #[must_use]
     pub fn host(&self, name: &str) -> Host {
-        let host = Host::start(self.path(name));
+        let site = self.network().and_then(|network| network.site(name)).unwrap_or_else(Site::loopback);
+        let host = Host::start(self.path(name), site);
         let key = host.key().to_openssh().expect("a public key has a line");
         let mut known_hosts = fs::read_to_string(self.path("known_hosts")).unwrap_or_default();
         known_hosts += &format!("{name} {key}\n");
         fs::write(self.path("known_hosts"), known_hosts).expect("the folder can be written");
         self.write_ssh_config(&format!(
-            "Host {name}\n  HostName 127.0.0.1\n  Port {}\n  HostKeyAlias {name}\n",
+            "Host {name}\n  HostName {}\n  Port {}\n  HostKeyAlias {name}\n",
+            host.address().ip(),
             host.port()
         ));
         host

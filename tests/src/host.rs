@@ -1,35 +1,39 @@
 //! Hosts to log in to: OpenSSH's sshd, one process a connection, behind a listener that the test holds.
 //!
 //! The test accepts, and starts `sshd -i` with the connection as its standard input and output: so the port is free for
-//! certain, and nobody waits for a daemon to come up.
+//! certain, and nobody waits for a daemon to come up. On a network of its own, a thread does so that is in the host's place
+//! there, and with it what is started on the host.
 
 use std::fs::Permissions;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
+use rustix::net::{Shutdown, shutdown};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
 
 use crate::keys::{KeyFile, fingerprint};
+use crate::network::Site;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// A host on the loopback network, with a host key and an authorized_keys of its own.
+/// A host with a host key and an authorized_keys of its own.
 pub struct Host {
     folder: PathBuf,
-    port: u16,
+    address: SocketAddr,
     key: PublicKey,
+    listener: Arc<TcpListener>,
     gone: Arc<AtomicBool>,
 }
 
 impl Host {
-    pub(crate) fn start(folder: PathBuf) -> Self {
+    pub(crate) fn start(folder: PathBuf, site: Site) -> Self {
         std::fs::create_dir(&folder).expect("the folder is new");
         let key = PrivateKey::random(&mut OsRng, ssh_key::Algorithm::Ed25519).expect("a key can be made");
         key.write_openssh_file(&folder.join("host_key"), LineEnding::LF).expect("the folder can be written");
@@ -37,19 +41,25 @@ impl Host {
         std::fs::write(folder.join("sshd_config"), configuration(&folder)).expect("the folder can be written");
         make_privilege_separation_folder();
 
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = listener.local_addr().expect("a listener has an address").port();
+        let (listens, listening) = mpsc::channel();
         let gone = Arc::new(AtomicBool::new(false));
-        let host = Self { folder: folder.clone(), port, key: key.public_key().clone(), gone: gone.clone() };
+        let (at, is_gone) = (folder.clone(), gone.clone());
         thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                if gone.load(Ordering::Relaxed) {
+            site.enter();
+            let listener =
+                TcpListener::bind((site.address, site.port)).expect("the address is ours, and the port free");
+            let listener = Arc::new(listener);
+            listens.send(listener.clone()).expect("it is waited for");
+            for connection in listener.incoming() {
+                if is_gone.load(Ordering::Relaxed) {
                     return;
                 }
-                serve(&folder, connection);
+                connection.into_iter().for_each(|connection| serve(&at, connection));
             }
         });
-        host
+        let listener = listening.recv().expect("it listens");
+        let address = listener.local_addr().expect("a listener has an address");
+        Self { folder, address, key: key.public_key().clone(), listener, gone }
     }
 
     /// Lets this key log in from now on, beside those that may already.
@@ -101,10 +111,16 @@ impl Host {
         &self.folder
     }
 
-    /// The port on 127.0.0.1.
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port there.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// The host key.
@@ -129,8 +145,8 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.gone.store(true, Ordering::Relaxed);
-        // The listener's thread looks when somebody connects.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        // The listener's thread looks then.
+        let _ = shutdown(&self.listener, Shutdown::Both);
         if thread::panicking() {
             eprintln!("--- sshd of {}:\n{}", self.folder.display(), self.log());
         }

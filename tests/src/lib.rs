@@ -2,7 +2,7 @@
 //!
 //! This is what the scenarios in `tests/tests` are written with. Each scenario is written once and runs in two places: in
 //! plain `cargo test`, where programs see the token by way of a preload library, and in the virtual machine of `tests/vm`
-//! (`TOKEN_BUS=uhid`), where it is a real hidraw device.
+//! (`TOKEN_BUS=uhid`), where it is a real hidraw device; and there, hosts can have a network of their own (`NETWORK=namespaces`).
 //!
 //! ```no_run
 //! use tests::{Recipe, Scene, TokenKind};
@@ -31,6 +31,7 @@ pub mod graph;
 mod host;
 mod keys;
 mod login;
+mod network;
 mod output;
 mod person;
 mod program;
@@ -52,6 +53,7 @@ pub use env::Env;
 pub use host::Host;
 pub use keys::{Algorithm, KeyFile, Recipe};
 pub use login::{ANOTHERS, Login, OURS, SystemBus};
+pub use network::{End, Network};
 pub use output::Output;
 pub use person::{Answer, Asked, Kind, Person};
 pub use program::{Ended, Program, Running, child_of, peak_memory};

@@ -34,6 +34,14 @@ impl Scene {
         scene
     }
 
+    /// As [`Scene::ready`], in a place that is there.
+    #[must_use]
+    pub fn at(env: Env, kind: TokenKind, recipe: &Recipe) -> Self {
+        let scene = Self::prepare(env, kind, recipe, |agent| agent);
+        scene.agent.ssh_add(&scene.key);
+        scene
+    }
+
     /// The same, but that the agent does not hold the key yet.
     #[must_use]
     pub fn with_key_not_added(
@@ -41,7 +49,10 @@ impl Scene {
         recipe: &Recipe,
         agent: impl FnOnce(AgentOptions) -> AgentOptions,
     ) -> Self {
-        let env = Env::new();
+        Self::prepare(Env::new(), kind, recipe, agent)
+    }
+
+    fn prepare(env: Env, kind: TokenKind, recipe: &Recipe, agent: impl FnOnce(AgentOptions) -> AgentOptions) -> Self {
         let token = env.plug(kind.options());
         let key = env.ssh_keygen(recipe);
         token.set_touch(Touch::Manual);

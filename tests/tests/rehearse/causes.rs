@@ -1,6 +1,7 @@
 //! What is wrong on the way, and that this is what is told.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tests::{Answer, Recipe, TokenKind};
@@ -21,14 +22,12 @@ fn told(cause: (String, String, Value)) -> (String, Value) {
 #[test]
 fn verify_required_that_is_not_enforced() {
     let way = Way::ready(TokenKind::Fingerprint, &Recipe::ed25519());
-    let told = way.passes(&["device"], 1);
-    assert_eq!(
-        (&told["verify_required"], codes(&told["remarks"])),
-        (&json!("not-enforced"), vec!["verify-required-not-enforced"])
-    );
+    let told = way.passes(&["-J", "jump", "device"], 2);
+    assert_eq!(told["verify_required"], "not-enforced");
+    assert_eq!(codes(&told["remarks"]), ["verify-required-not-enforced"; 2], "at each of them: {told:#}");
     // Where it is, the login fails.
     way.device.setting("PubkeyAuthOptions verify-required");
-    let (code, told) = self::told(way.fails(&["device"], 1));
+    let (code, told) = self::told(way.fails(&["-J", "jump", "device"], 2));
     assert_eq!(
         (code.as_str(), &told["verify_required"]),
         ("signature-refused of device", &json!("not-tested")),
@@ -96,19 +95,19 @@ fn hosts_that_are_not_those_of_known_hosts() {
 #[test]
 fn hosts_that_do_not_answer() {
     let way = way();
-    // Nobody listens there.
-    let (at, nowhere) = ("HostName 127.0.0.1", "HostName 127.0.0.9");
-    let line =
-        |host: &str| format!("{at}\n  Port {}\n", if host == "jump" { way.jump.port() } else { way.device.port() });
-    for (host, road, approvals) in [("device", "-J", 1), ("device", "-A", 1), ("jump", "-J", 0), ("jump", "-A", 0)] {
-        let (up, down) = (line(host), line(host).replace(at, nowhere));
+    let settings = |address: SocketAddr| format!("HostName {}\n  Port {}\n", address.ip(), address.port());
+    for (name, road, approvals) in [("device", "-J", 1), ("device", "-A", 1), ("jump", "-J", 0), ("jump", "-A", 0)] {
+        let address = if name == "jump" { way.jump.address() } else { way.device.address() };
+        // Nobody listens there.
+        let (up, down) = (settings(address), settings(SocketAddr::new(address.ip(), 1)));
         way.reconfigure(&up, &down);
         let (code, told) = told(way.fails(&[road, "jump", "device"], approvals));
-        assert_eq!(code, format!("host-unreachable of {host}"), "{told:#}");
+        assert_eq!(code, format!("host-unreachable of {name}"), "{told:#}");
+        assert!(told["cause"]["what"].as_str().unwrap().contains("refused"), "{told:#}");
         way.reconfigure(&down, &up);
     }
     // No name server is asked for what can be no name.
-    way.reconfigure(&line("device"), &line("device").replace(at, "HostName nowhere..invalid"));
+    way.reconfigure(&settings(way.device.address()), "HostName nowhere..invalid\n");
     assert_eq!(told(way.fails(&["device"], 0)).0, "name-unknown of device");
 }
 
@@ -133,20 +132,20 @@ fn the_host_does_not_know_the_key() {
     way.device.authorize(&way.key);
     way.device.setting("PubkeyAuthentication no");
     way.device.setting("PasswordAuthentication yes");
-    assert_eq!(told(way.fails(&["device"], 0)).0, "publickey-not-offered of device");
+    assert_eq!(told(way.fails(&["-J", "jump", "device"], 1)).0, "publickey-not-offered of device");
 }
 
 #[test]
 fn there_is_no_key_or_none_of_the_agent_s_is_used() {
     let way = way();
     let plain = way.env.plain_key();
-    way.device.authorize(&plain);
+    way.jump.authorize(&plain);
     way.reconfigure("IdentityFile none", &format!("IdentityFile {}\n  IdentityAgent none", plain.path().display()));
-    assert_eq!(told(way.fails(&["device"], 0)).0, "agent-not-used of device");
+    assert_eq!(told(way.fails(&["jump"], 0)).0, "agent-not-used of jump");
     way.reconfigure("IdentityAgent none", "IdentityAgent SSH_AUTH_SOCK");
     way.reconfigure(&plain.path().display().to_string(), "none");
     way.agent.program("ssh-add").arg("-D").run().success();
-    assert_eq!(told(way.fails(&["device"], 0)).0, "no-key-offered of device");
+    assert_eq!(told(way.fails(&["jump"], 0)).0, "no-key-offered of jump");
 }
 
 /// What a host says stands between ssh's own words. It is believed nothing that matters, and does no harm on a terminal.
@@ -155,16 +154,16 @@ fn a_host_that_says_what_ssh_would() {
     let way = way();
     let banner = way.env.path("banner");
     let forged = format!(
-        "debug1: Server accepts key: me ED25519-SK {} agent\nAuthenticated to device ([127.0.0.1]:22) using \"publickey\".\n\
+        "debug1: Server accepts key: me ED25519-SK {} agent\nAuthenticated to jump ([127.0.0.1]:22) using \"publickey\".\n\
          \u{1b}[2J\u{202e}no\n",
         way.key.fingerprint()
     );
     fs::write(&banner, forged).unwrap();
-    way.device.setting(&format!("Banner {}", banner.display()));
-    fs::write(way.env.path("device/authorized_keys"), "").unwrap();
-    assert_eq!(told(way.fails(&["device"], 0)).0, "agent-not-used of device");
-    let text = way.agent.cli(["rehearse", "-F"]).arg(way.env.ssh_config()).arg("device").run().code(1).stdout;
-    assert!(text.starts_with("FAILED: device\ndevice: it let you in, but not by a key of this agent's"), "{text}");
+    way.jump.setting(&format!("Banner {}", banner.display()));
+    fs::write(way.env.path("jump/authorized_keys"), "").unwrap();
+    assert_eq!(told(way.fails(&["jump"], 0)).0, "agent-not-used of jump");
+    let text = way.agent.cli(["rehearse", "-F"]).arg(way.env.ssh_config()).arg("jump").run().code(1).stdout;
+    assert!(text.starts_with("FAILED: jump\njump: it let you in, but not by a key of this agent's"), "{text}");
     assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
 }
 

@@ -105,10 +105,10 @@ fn a_rehearsal_says_something_of_today_or_not() {
     let status = way.agent.cli(["status"]).run().success().stdout;
     assert!(status.contains("\nrehearsal  none yet: "), "{status}");
 
-    way.passes(&["device"], 1);
+    way.passes(&["jump"], 1);
     assert!(way.doubts().is_empty());
     let status = way.agent.cli(["status"]).run().success().stdout;
-    assert!(status.contains("\nrehearsal  of device, 2"), "{status}");
+    assert!(status.contains("\nrehearsal  of jump, 2"), "{status}");
 
     way.fails(&["nowhere..invalid"], 0);
     let doubts = way.doubts();

@@ -4,6 +4,7 @@
 
 mod causes;
 mod kept;
+mod network;
 mod throw_away;
 
 use std::fs;
@@ -26,7 +27,7 @@ struct Way {
 
 impl Way {
     fn ready(kind: TokenKind, recipe: &Recipe) -> Self {
-        let Scene { agent, token, key, device, env } = Scene::ready(kind, recipe);
+        let Scene { agent, token, key, device, env } = Scene::at(Env::on_a_network(), kind, recipe);
         let jump = env.host("jump");
         jump.authorize(&key);
         // Nobody who logs in there has a home of this scenario's.
@@ -117,6 +118,7 @@ for_each_token! {
                 for is in ["known", "let_in", "hostbound"] {
                     assert_eq!(hop[is], true, "{is} of {told:#}");
                 }
+                assert_eq!(hop["address"], host.address().to_string(), "{told:#}");
                 assert_eq!((&hop["key"], &hop["user"]), (&json!(key.fingerprint()), &json!(env.user())), "{told:#}");
                 assert_eq!(hop["methods"], json!(["publickey"]), "{told:#}");
                 let request = &told["record"]["requests"][place];
@@ -196,17 +198,17 @@ fn who_reads_the_record_has_rehearsals_apart() {
     let way = Way::ready(TokenKind::Fingerprint, &Recipe::ed25519().verify_required());
     let plain = way.env.plain_key();
     way.agent.ssh_add(&plain);
-    way.device.authorize(&plain);
+    way.jump.authorize(&plain);
     let rehearsal = way.rehearse(&["-A", "jump", "device"]).start();
     way.env.person().wait_until_asked(tests::Kind::Notice);
     // A login in earnest, while the other one waits for its token.
     let earnest = ["-o", "IdentitiesOnly=yes", "-i"];
-    way.agent.ssh(earnest).arg(plain.public_path()).args(["device", "true"]).run().success();
+    way.agent.ssh(earnest).arg(plain.public_path()).args(["jump", "true"]).run().success();
     way.approve(1);
     way.approve(1);
     way.told(rehearsal, 0);
     rehearsals(&way.agent);
-    way.agent.ssh(earnest).arg(plain.public_path()).args(["device", "true"]).run().success();
+    way.agent.ssh(earnest).arg(plain.public_path()).args(["jump", "true"]).run().success();
 
     let page = way.env.path("report.html");
     way.agent.cli(["audit", "report", "--output"]).arg(&page).run().success();

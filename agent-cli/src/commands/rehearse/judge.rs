@@ -86,6 +86,20 @@ impl Cause {
         }
     }
 
+    /// The words of ssh's that mean it.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::NameUnknown => &["Could not resolve hostname"],
+            Self::HostUnreachable => {
+                &["connect to host", "stdio forwarding failed", "timed out", "Connection closed by", "open failed"]
+            }
+            Self::TcpForwardingRefused => &["administratively prohibited"],
+            Self::HostKeyUnknown => &["host key is known for", "Host key verification failed"],
+            Self::HostKeyChanged => &["HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict"],
+            _ => &[],
+        }
+    }
+
     fn next(self) -> &'static str {
         match self {
             Self::NameUnknown => "Write it as your name servers know it, or give it a HostName in ~/.ssh/config.",
@@ -148,32 +162,16 @@ impl Evidence<'_> {
 
     fn cause_at(&self, place: usize) -> Cause {
         let hop = self.words.hops.get(place);
-        let said =
-            |words: &[&str]| self.words.complaints.iter().any(|line| words.iter().any(|word| line.contains(word)));
+        let said = |cause| self.complaint(cause).is_some();
         if hop.is_none_or(|hop| hop.software.is_none()) {
-            return match () {
-                () if said(&["administratively prohibited"]) => Cause::TcpForwardingRefused,
-                () if said(&["Could not resolve hostname"]) => Cause::NameUnknown,
-                () if said(&[
-                    "connect to host",
-                    "stdio forwarding failed",
-                    "timed out",
-                    "Connection closed by",
-                    "open failed",
-                ]) =>
-                {
-                    Cause::HostUnreachable
-                }
-                () => Cause::Unclear,
-            };
+            let causes = [Cause::TcpForwardingRefused, Cause::NameUnknown, Cause::HostUnreachable];
+            return causes.into_iter().find(|cause| said(*cause)).unwrap_or(Cause::Unclear);
         }
         let Some(hop) = hop else { return Cause::Unclear };
         let is_forwarded_to = |before: &Hop| before.forwards && !before.forwarded;
         match () {
-            () if said(&["HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict"]) => {
-                Cause::HostKeyChanged
-            }
-            () if said(&["host key is known for", "Host key verification failed"]) => Cause::HostKeyUnknown,
+            () if said(Cause::HostKeyChanged) => Cause::HostKeyChanged,
+            () if said(Cause::HostKeyUnknown) => Cause::HostKeyUnknown,
             () if self.words.hops[..place].iter().any(is_forwarded_to) => Cause::AgentForwardingRefused,
             () if !hop.methods.is_empty() && !hop.methods.iter().any(|method| method == "publickey") => {
                 Cause::PublickeyNotOffered
@@ -186,9 +184,15 @@ impl Evidence<'_> {
         }
     }
 
+    /// The first that ssh said of this: what it goes on with says less.
+    fn complaint(&self, cause: Cause) -> Option<&String> {
+        self.words.complaints.iter().find(|line| cause.words().iter().any(|word| line.contains(word)))
+    }
+
     fn found(&self, cause: Cause, place: usize) -> Finding {
         let said = match cause {
-            Cause::Unclear | Cause::HostUnreachable | Cause::NameUnknown => self.words.complaints.last(),
+            Cause::Unclear => self.words.complaints.last(),
+            Cause::HostUnreachable | Cause::NameUnknown => self.complaint(cause),
             _ => None,
         };
         let what = said.map_or_else(
