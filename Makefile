@@ -12,7 +12,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 BUILD_PACKAGES := build-essential pkg-config libudev-dev
 DEMO_PACKAGES := $(BUILD_PACKAGES) openssh-client openssh-server
 TEST_PACKAGES := $(DEMO_PACKAGES) git python3 python3-cryptography python3-jsonschema python3-paramiko qemu-system-x86 \
-	busybox-static kmod fido2-tools openssh-tests sudo gdb strace tmux pinentry-curses pinentry-tty dbus-daemon systemd \
+	busybox-static iproute2 kmod fido2-tools openssh-tests sudo gdb strace tmux pinentry-curses pinentry-tty dbus-daemon systemd \
 	openssl rsyslog rsyslog-relp chromium
 PACKAGE_TEST_PACKAGES := $(TEST_PACKAGES) debootstrap
 RUST_MINIMUM := 1.89

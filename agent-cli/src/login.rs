@@ -23,12 +23,15 @@ pub(crate) const HARMLESS: &str = "true";
 /// The most of what `ssh` says that is kept, in bytes.
 const MOST_WORDS: u64 = 1024 * 1024;
 
+/// How long a host may be silent, in seconds. What a person takes to log in on the hosts before it counts, and that is twice
+/// what the agent gives them for one.
+pub(crate) const CONNECT_TIMEOUT: u32 = 240;
+
 /// What holds whatever the configuration says: nobody is asked for a password or about a host, no connection is used that is
 /// there already, no port is forwarded and no other command run.
-pub(crate) const OPTIONS: [&str; 8] = [
+pub(crate) const OPTIONS: [&str; 7] = [
     "BatchMode=yes",
     "ClearAllForwardings=yes",
-    "ConnectTimeout=30",
     "ControlMaster=no",
     "ControlPath=none",
     "PermitLocalCommand=no",

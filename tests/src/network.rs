@@ -31,10 +31,8 @@ pub struct Network {
 pub enum End {
     /// The laptop's, to the jump host.
     Laptop,
-    /// The jump host's, to the laptop.
-    JumpOutside,
     /// The jump host's, to the device.
-    JumpInside,
+    Jump,
     /// The device's, to the jump host.
     Device,
 }
@@ -120,8 +118,7 @@ impl Network {
     fn set(&self, end: End, state: &str) {
         let (namespace, link) = match end {
             End::Laptop => (None, self.laptop.as_str()),
-            End::JumpOutside => (Some(&self.jump), "outside"),
-            End::JumpInside => (Some(&self.jump), "inside"),
+            End::Jump => (Some(&self.jump), "inside"),
             End::Device => (Some(&self.device), "inside"),
         };
         let namespace: Vec<_> = namespace.iter().flat_map(|name| ["-n", name.as_str()]).collect();

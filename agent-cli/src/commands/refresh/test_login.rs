@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::agent_socket::AgentSocket;
-use crate::login::{self, HARMLESS, OPTIONS};
+use crate::login::{self, CONNECT_TIMEOUT, HARMLESS, OPTIONS};
 use crate::places::find;
 use crate::problem::Problem;
 use crate::publication::Candidate;
@@ -30,6 +30,7 @@ pub(super) fn log_in(destination: &str, key: &Candidate, terminal: &mut Terminal
     terminal.say(&format!("Logging in on {destination} with the new key only."));
     let options = OPTIONS.iter().chain(&OURS).flat_map(|option| ["-o".into(), OsString::from(option)]);
     let mut arguments: Vec<OsString> = options.collect();
+    arguments.extend(["-o".into(), format!("ConnectTimeout={CONNECT_TIMEOUT}").into()]);
     arguments.extend(["-i".into(), key.file.clone().into()]);
     arguments.extend(["--", destination, HARMLESS].map(OsString::from));
     let ended = login::run(&arguments, Some(&socket), terminal)?;

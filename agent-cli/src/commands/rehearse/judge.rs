@@ -1,5 +1,7 @@
 //! Why a login failed, and what else is worth a look: by what ssh said, and by what is on record.
 
+use agent::denial::Code;
+
 use super::recorded::Request;
 use super::result::{Finding, VerifyRequired};
 use super::road::Road;
@@ -21,6 +23,7 @@ pub(super) struct Evidence<'a> {
 pub(super) enum Cause {
     NameUnknown,
     HostUnreachable,
+    ConnectTimeout,
     TcpForwardingRefused,
     HostKeyUnknown,
     HostKeyChanged,
@@ -35,9 +38,10 @@ pub(super) enum Cause {
 
 #[cfg(test)]
 impl Cause {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::NameUnknown,
         Self::HostUnreachable,
+        Self::ConnectTimeout,
         Self::TcpForwardingRefused,
         Self::HostKeyUnknown,
         Self::HostKeyChanged,
@@ -56,6 +60,7 @@ impl Cause {
         match self {
             Self::NameUnknown => "name-unknown",
             Self::HostUnreachable => "host-unreachable",
+            Self::ConnectTimeout => "connect-timeout",
             Self::TcpForwardingRefused => "tcp-forwarding-refused",
             Self::HostKeyUnknown => "host-key-unknown",
             Self::HostKeyChanged => "host-key-changed",
@@ -73,6 +78,10 @@ impl Cause {
         match self {
             Self::NameUnknown => "its name has no address",
             Self::HostUnreachable => "it can't be reached",
+            Self::ConnectTimeout => {
+                "ssh gave up before it had let you in: the time that you take there counts for the ConnectTimeout of the hosts \
+                 behind it"
+            }
             Self::TcpForwardingRefused => "the host before it opens no connection to it",
             Self::HostKeyUnknown => "its host key is not in known_hosts",
             Self::HostKeyChanged => "it has another host key than known_hosts says",
@@ -93,6 +102,7 @@ impl Cause {
             Self::HostUnreachable => {
                 &["connect to host", "stdio forwarding failed", "timed out", "Connection closed by", "open failed"]
             }
+            Self::ConnectTimeout => &["timed out during banner exchange"],
             Self::TcpForwardingRefused => &["administratively prohibited"],
             Self::HostKeyUnknown => &["host key is known for", "Host key verification failed"],
             Self::HostKeyChanged => &["HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict"],
@@ -103,7 +113,10 @@ impl Cause {
     fn next(self) -> &'static str {
         match self {
             Self::NameUnknown => "Write it as your name servers know it, or give it a HostName in ~/.ssh/config.",
-            Self::HostUnreachable => "See whether it runs, and whether address, port and the way there are right.",
+            Self::HostUnreachable => {
+                "See whether it runs, and whether address, port and the way there are right: one behind a jump host wants -J or -A."
+            }
+            Self::ConnectTimeout => "Give the hosts behind it a ConnectTimeout of minutes in ~/.ssh/config, or none.",
             Self::TcpForwardingRefused => {
                 "Have its administrator allow it (AllowTcpForwarding, PermitOpen); or go by the forwarded agent: -A."
             }
@@ -147,6 +160,15 @@ impl Evidence<'_> {
         if arrived {
             let by_agent = hops.last().is_some_and(|hop| self.requests_of(hop).any(|request| request.signed));
             return (!by_agent).then(|| self.found(Cause::AgentNotUsed, place.saturating_sub(1)));
+        }
+        // A host behind this one did not speak in time, and the agent says no more than that ssh is gone.
+        let spoke = hops.get(place).is_some_and(|hop| hop.software.is_some());
+        let refused = self.requests.last().and_then(|request| request.code.as_deref());
+        if spoke
+            && refused.is_none_or(|code| code == Code::ClientGone.as_str())
+            && self.complaint(Cause::ConnectTimeout).is_some()
+        {
+            return Some(self.found(Cause::ConnectTimeout, place));
         }
         // The agent's own word goes before what ssh makes of it.
         if let Some(Request { code: Some(code), reason, next, .. }) = self.requests.last() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use crate::login::{HARMLESS, OPTIONS};
+use crate::login::{CONNECT_TIMEOUT, HARMLESS, OPTIONS};
 use crate::problem::Problem;
 
 /// How the host is reached.
@@ -72,7 +72,8 @@ impl Road {
         // That host's ssh may be too old for `RemoteCommand`.
         let options = OPTIONS.iter().filter(|option| !option.starts_with("RemoteCommand"));
         let options: String = options.map(|option| format!(" -o {option}")).collect();
-        format!("ssh -v -n{options} -- '{}' {HARMLESS}", self.destination)
+        // Nobody is asked for anything between the two.
+        format!("ssh -v -n{options} -o ConnectTimeout=30 -- '{}' {HARMLESS}", self.destination)
     }
 }
 
@@ -86,6 +87,8 @@ pub(super) fn settings(given: Option<&Path>) -> Result<NamedTempFile, Problem> {
     };
     let mut lines: Vec<String> = OPTIONS.iter().map(|option| option.replacen('=', " ", 1)).collect();
     lines.extend(files.iter().map(|file| format!("Include \"{file}\"")));
+    // Where the person has chosen none: theirs is one that a login can fail by.
+    lines.push(format!("ConnectTimeout {CONNECT_TIMEOUT}"));
     let failed = |error: std::io::Error| Problem::failed(format!("ssh's settings can't be written: {error}"));
     let mut file = NamedTempFile::new().map_err(failed)?;
     file.write_all((lines.join("\n") + "\n").as_bytes()).map_err(failed)?;
@@ -155,6 +158,7 @@ mod tests {
         let place = |line: &str| text.lines().position(|other| other == line).unwrap();
         assert!(place("ControlPath none") < place("Include \"~/.ssh/config\""));
         assert!(place("Include \"~/.ssh/config\"") < place("Include \"/etc/ssh/ssh_config\""));
+        assert!(place("Include \"/etc/ssh/ssh_config\"") < place("ConnectTimeout 240"), "the person's own comes first");
         assert!(
             !std::fs::read_to_string(settings(Some(Path::new("none"))).unwrap().path()).unwrap().contains("Include")
         );

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use soft_token::TokenOptions;
 use tests::{PIN, Recipe, TokenKind};
 
-use super::Way;
+use crate::Way;
 
 impl Way {
     fn doubts(&self) -> Vec<String> {
