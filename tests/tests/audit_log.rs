@@ -56,6 +56,20 @@ fn a_log_proves_each_signature_and_each_host_without_an_agent() {
     assert_eq!(show(&["--user", "nobody-of-that-name"]), [] as [Value; 0]);
 }
 
+/// Nothing is no sign of a fault, and yet it is said.
+#[test]
+fn a_filter_that_nothing_fits() {
+    let env = Env::new();
+    let agent = env.agent().without_prompter().start();
+    for form in [&[][..], &["--json"]] {
+        let show = |filter: &[&str]| agent.cli(["audit", "show"]).args(form).args(filter).run().success();
+        let none = show(&["--user", "nobody-of-that-name"]);
+        assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "No record fits.\n"));
+        let all = show(&[]);
+        assert!(!all.stdout.is_empty() && all.stderr.is_empty(), "{}", all.stderr);
+    }
+}
+
 /// What a person reads has the names of that person's known_hosts, and no JSON.
 #[test]
 fn hosts_are_called_by_their_names() {

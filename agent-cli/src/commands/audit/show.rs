@@ -35,13 +35,15 @@ pub(super) struct Reader {
     history: History,
     rehearsals: Rehearsals,
     names: Names,
+    /// Whether anything was shown.
+    shown: bool,
 }
 
 impl Reader {
     /// At its beginning.
     pub(super) fn new() -> Self {
         let names = Names::of(find(None).ok().map(|paths| paths.home).as_deref());
-        Self { history: History::default(), rehearsals: Rehearsals::default(), names }
+        Self { history: History::default(), rehearsals: Rehearsals::default(), names, shown: false }
     }
 }
 
@@ -49,10 +51,14 @@ impl Reader {
 pub(crate) fn run(options: &Options, log: &Path) -> Result<ExitCode, Problem> {
     let unreadable = |error: std::io::Error| super::unreadable(log, &error);
     // What is shown on a terminal is progress enough.
-    let _progress = (!stdout().is_terminal()).then(|| Progress::of("Reading the record"));
+    let progress = (!stdout().is_terminal()).then(|| Progress::of("Reading the record"));
     let mut reader = Reader::new();
     for line in Lines::of(log).map_err(unreadable)? {
         options.read(&mut reader, &line.map_err(unreadable)?)?;
+    }
+    drop(progress);
+    if !reader.shown {
+        eprintln!("{}", if options.filter.words().is_empty() { "There is no record yet." } else { "No record fits." });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -62,7 +68,11 @@ impl Options {
     pub(super) fn read(&self, reader: &mut Reader, line: &Line) -> Result<(), Problem> {
         let Some(entry) = reader.history.read(line) else { return Ok(()) };
         let kind = reader.rehearsals.kind(&entry);
-        if self.filter.wants(&entry, kind) { self.show(&entry, kind, &mut reader.names) } else { Ok(()) }
+        if !self.filter.wants(&entry, kind) {
+            return Ok(());
+        }
+        reader.shown = true;
+        self.show(&entry, kind, &mut reader.names)
     }
 
     fn show(&self, entry: &Entry, kind: Kind, names: &mut Names) -> Result<(), Problem> {
