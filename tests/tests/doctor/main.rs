@@ -142,7 +142,8 @@ fn ssh_asks_no_agent_or_another_one() {
         ("gnome-keyring-daemon", "gcr-ssh-agent.socket"),
     ] {
         let program = env.path(name);
-        fs::copy("/usr/bin/ssh-agent", &program).unwrap();
+        // A program that another thread starts meanwhile would hold a file that this one writes, which could not be run then.
+        env.program("cp").arg("/usr/bin/ssh-agent").arg(&program).run().success();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
         let socket = env.path(&format!("{name}.sock"));
         let other = env.program(&program).args(["-D", "-a"]).arg(&socket).start();
