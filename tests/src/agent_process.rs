@@ -277,8 +277,7 @@ impl AgentOptions {
 
     /// A copy, since the folder in which it was built may be closed to others.
     fn command_as_nobody(&self, agent: &Path) -> Command {
-        let copy = self.env.path("agent");
-        fs::copy(agent, &copy).expect("the folder can be written");
+        let copy = self.env.copy_of(agent, "agent");
         let owner = format!("{NOBODY}:{NOBODY}");
         let given = Command::new("chown").args(["-R", &owner]).arg(self.env.path("")).status();
         assert!(given.is_ok_and(|status| status.success()), "it takes root to be somebody else");

@@ -249,6 +249,15 @@ impl Env {
         self.path(&format!("key{number}"))
     }
 
+    /// A copy of a program, of this name in this place. Another process makes it: what a thread of ours starts meanwhile would
+    /// hold a file that we write, which could not be run then.
+    #[must_use]
+    pub fn copy_of(&self, program: impl AsRef<Path>, name: &str) -> PathBuf {
+        let copy = self.path(name);
+        self.program("cp").arg(program.as_ref()).arg(&copy).run().success();
+        copy
+    }
+
     /// Writes an executable file of this place, which nobody else may change. It takes the place of an earlier one of that
     /// name, which may be starting at this moment and could not be written to.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {

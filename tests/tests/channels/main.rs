@@ -153,8 +153,7 @@ fn another_user_can_not_attach() {
     let scene = scene(|agent| agent);
     let control = scene.agent.control_socket();
     let open = |path: &std::path::Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
-    let cli = scene.env.path("cli");
-    fs::copy(built("agent-cli"), &cli).unwrap();
+    let cli = scene.env.copy_of(built("agent-cli"), "cli");
     let as_nobody = || {
         let program = scene.agent.program("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         program.arg(&cli).arg("attach").run()

@@ -141,9 +141,7 @@ fn ssh_asks_no_agent_or_another_one() {
         ("gpg-agent", "enable-ssh-support"),
         ("gnome-keyring-daemon", "gcr-ssh-agent.socket"),
     ] {
-        let program = env.path(name);
-        // A program that another thread starts meanwhile would hold a file that this one writes, which could not be run then.
-        env.program("cp").arg("/usr/bin/ssh-agent").arg(&program).run().success();
+        let program = env.copy_of("/usr/bin/ssh-agent", name);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
         let socket = env.path(&format!("{name}.sock"));
         let other = env.program(&program).args(["-D", "-a"]).arg(&socket).start();
