@@ -3,13 +3,15 @@
 mod kept;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 use serde_json::{Value, json};
 use tests::{Recipe, TokenKind};
 
 use super::causes::{told, way};
-use super::{Way, rehearsals};
+use super::{Way, codes, rehearsals};
 
 /// People get the same as programs.
 #[test]
@@ -71,11 +73,62 @@ fn hosts_that_do_not_answer() {
     assert_eq!(told(way.fails(&["device"], 0)).0, "name-unknown of device");
 }
 
+/// It says that it is an ssh server, and nothing from then on.
+#[test]
+fn a_host_that_falls_silent() {
+    let way = way();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap();
+    let host = thread::spawn(move || {
+        [(); 2].map(|()| {
+            let (mut connection, _) = listener.accept().unwrap();
+            connection.write_all(b"SSH-2.0-silent\r\n").unwrap();
+            connection
+        })
+    });
+    let device = way.device.address();
+    way.reconfigure(
+        &format!("HostName {}\n  Port {}\n", device.ip(), device.port()),
+        &format!(
+            "HostName {}\n  Port {}\n  ServerAliveInterval 1\n  ServerAliveCountMax 1\n",
+            silent.ip(),
+            silent.port()
+        ),
+    );
+    for (road, approvals) in [(&["device"][..], 0), (&["-J", "jump", "device"], 1)] {
+        let (code, told) = told(way.fails(road, approvals));
+        assert_eq!(code, "host-unreachable of device", "{told:#}");
+        assert!(told["cause"]["what"].as_str().unwrap().ends_with(" timed out)"), "{told:#}");
+        assert_eq!(told["hops"].as_array().unwrap().last().unwrap()["software"], "silent", "{told:#}");
+    }
+    drop(host.join().unwrap());
+}
+
 #[test]
 fn the_jump_host_opens_no_connections() {
     let way = way();
     way.jump.setting("AllowTcpForwarding no");
     assert_eq!(told(way.fails(&["-J", "jump", "device"], 1)).0, "tcp-forwarding-refused of device");
+}
+
+/// Where it stands in the person's settings, it is no host that was named: what it lets in, the device does not.
+#[test]
+fn a_jump_host_of_the_person_s_settings() {
+    let way = Way::ready(TokenKind::Fingerprint, &Recipe::ed25519());
+    let verified = way.adds(&Recipe::ed25519().verify_required());
+    fs::write(way.env.path("device/authorized_keys"), verified.authorized_line()).unwrap();
+    way.reconfigure("Host device\n", "Host device\n  ProxyJump jump\n");
+    let passed = way.passes(&["device"], 2);
+    assert_eq!(passed["verify_required"], "not-tested", "{passed:#}");
+    assert_eq!(codes(&passed["remarks"]), ["verify-required-not-enforced"], "{passed:#}");
+    // As ssh names it.
+    let jump = json!(way.jump.address().ip());
+    assert_eq!(passed["remarks"][0]["host"], jump, "{passed:#}");
+
+    way.jump.setting("AllowTcpForwarding no");
+    let (code, told) = told(way.fails(&["device"], 1));
+    assert_eq!(code, "tcp-forwarding-refused of device", "{told:#}");
+    assert_eq!((&told["hops"][0]["host"], &told["verify_required"]), (&jump, &json!("not-tested")), "{told:#}");
 }
 
 #[test]

@@ -26,6 +26,28 @@ fn verify_required_that_is_not_enforced() {
     assert_eq!(codes(&told["remarks"]), ["verify-required-not-enforced"; 2], "at each of them: {told:#}");
 }
 
+/// What let in is the second key, whose token has verified its user: the host may well have refused the first one for that.
+#[test]
+fn a_key_that_is_refused_before_another_lets_in_proves_nothing() {
+    let way = Way::on_a_network(TokenKind::Fingerprint, &Recipe::ed25519());
+    let verified = way.adds(&Recipe::ed25519().verify_required());
+    way.device.authorize(&verified);
+    way.device.setting("PubkeyAuthOptions verify-required");
+    let told = way.passes(&["-J", "jump", "device"], 3);
+    let requests = told["record"]["requests"].as_array().unwrap().iter();
+    let verifications: Vec<_> = requests.map(|request| (&request["signed"], &request["user_verified"])).collect();
+    let signed = json!(true);
+    assert_eq!(
+        verifications,
+        [(&signed, &json!(false)), (&signed, &json!(false)), (&signed, &json!(true))],
+        "{told:#}"
+    );
+    assert_eq!(told["verify_required"], "not-tested", "{told:#}");
+    assert_eq!(told["not_tested"]["code"], "not-asked-for", "{told:#}");
+    assert_eq!(codes(&told["remarks"]), ["verify-required-not-enforced"], "{told:#}");
+    assert_eq!(told["remarks"][0]["host"], "jump", "{told:#}");
+}
+
 #[test]
 fn the_jump_host_forwards_no_agent() {
     let way = way();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use agent::audit::record::{Act, Event, Outcome};
 use serde_json::{Value, json};
-use soft_token::Device;
+use soft_token::{Device, Touch};
 use tests::{Agent, Env, Host, KeyFile, Kind, PIN, Program, Recipe, Running, Scene, TokenKind, for_each_token};
 
 /// A jump host and a device, each with a key that lets in, and a token to be touched.
@@ -50,6 +50,15 @@ impl Way {
 
     fn rehearse(&self, arguments: &[&str]) -> Program {
         self.agent.cli(["rehearse", "--json", "-F"]).arg(self.env.ssh_config()).args(arguments)
+    }
+
+    /// The agent holds another key of the same token, behind the first one.
+    fn adds(&self, recipe: &Recipe) -> KeyFile {
+        self.token.set_touch(Touch::Always);
+        let key = self.env.ssh_keygen(recipe);
+        self.token.set_touch(Touch::Manual);
+        self.agent.ssh_add(&key);
+        key
     }
 
     /// The person approves so many logins.

@@ -156,8 +156,7 @@ impl Evidence<'_> {
     pub(super) fn cause(&self) -> Option<Finding> {
         let hops = &self.words.hops;
         let place = hops.iter().position(|hop| hop.let_in.is_none()).unwrap_or(hops.len());
-        let arrived = place == hops.len() && hops.len() >= self.road.hosts().len();
-        if arrived {
+        if self.arrived() {
             let by_agent = hops.last().is_some_and(|hop| self.requests_of(hop).any(|request| request.signed));
             return (!by_agent).then(|| self.found(Cause::AgentNotUsed, place.saturating_sub(1)));
         }
@@ -182,6 +181,18 @@ impl Evidence<'_> {
         Some(self.found(self.cause_at(place), place))
     }
 
+    /// As many hosts as there are on the way, at least: those that were named, or those that ssh says it has to pass.
+    fn expected(&self) -> usize {
+        let ends = if self.road.forwards() { 2 } else { 1 };
+        self.road.hosts().len().max(self.words.behind + ends)
+    }
+
+    /// Whether each of them has let in.
+    fn arrived(&self) -> bool {
+        let hops = &self.words.hops;
+        hops.len() >= self.expected() && hops.iter().all(|hop| hop.let_in.is_some())
+    }
+
     fn cause_at(&self, place: usize) -> Cause {
         let hop = self.words.hops.get(place);
         let said = |cause| self.complaint(cause).is_some();
@@ -195,6 +206,7 @@ impl Evidence<'_> {
             () if said(Cause::HostKeyChanged) => Cause::HostKeyChanged,
             () if said(Cause::HostKeyUnknown) => Cause::HostKeyUnknown,
             () if self.words.hops[..place].iter().any(is_forwarded_to) => Cause::AgentForwardingRefused,
+            () if self.words.fell_silent() => Cause::HostUnreachable,
             () if !hop.methods.is_empty() && !hop.methods.iter().any(|method| method == "publickey") => {
                 Cause::PublickeyNotOffered
             }
@@ -228,7 +240,7 @@ impl Evidence<'_> {
     pub(super) fn name(&self, place: usize) -> String {
         let (given, hops) = (self.road.hosts(), &self.words.hops);
         // The hosts that the person's settings put between come before those that were named.
-        let between = hops.len().saturating_sub(given.len());
+        let between = hops.len().max(self.expected()).saturating_sub(given.len());
         let name = place.checked_sub(between).and_then(|place| given.get(place).cloned());
         let seen = hops.get(place).and_then(|hop| hop.name.clone().or_else(|| hop.address.clone()));
         name.or(seen).unwrap_or_else(|| self.road.destination.clone())
@@ -243,12 +255,18 @@ impl Evidence<'_> {
     }
 
     pub(super) fn verify_required(&self) -> VerifyRequired {
-        let hops = self.words.hops.iter().filter(|hop| hop.let_in.is_some()).skip(self.road.hosts().len() - 1);
-        let mut requests = hops.flat_map(|hop| self.requests_of(hop));
-        match requests.any(|request| request.user_verified == Some(false)) {
+        match self.words.hops.last().filter(|_| self.arrived()).is_some_and(|hop| self.let_in_without(hop)) {
             true => VerifyRequired::NotEnforced,
             false => VerifyRequired::NotTested,
         }
+    }
+
+    /// Whether it let in by a signature for which the token has verified nobody. That is the last one alone: those before it
+    /// may have been refused for that, and another key than theirs may have let in.
+    fn let_in_without(&self, hop: &Hop) -> bool {
+        let last = self.requests_of(hop).filter(|request| request.signed).last();
+        hop.let_in.is_some()
+            && last.is_some_and(|last| last.user_verified == Some(false) && hop.accepted.as_ref() == Some(&last.key))
     }
 
     /// What is worth a look, though it let in.
@@ -267,7 +285,7 @@ impl Evidence<'_> {
             if !self.requests_of(hop).any(|request| request.signed) && place + 1 < self.words.hops.len() {
                 remark(Cause::AgentNotUsed.code(), Cause::AgentNotUsed.what(), Cause::AgentNotUsed.next());
             }
-            if self.requests_of(hop).any(|request| request.signed && request.user_verified == Some(false)) {
+            if self.let_in_without(hop) {
                 remarks.push(not_enforced(self.name(place)));
             }
         }
@@ -337,7 +355,86 @@ fn finding(code: &str, host: Option<String>, what: String, next: &str) -> Findin
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::commands::rehearse::road::Jump;
+
+    /// A host that has let in by this key, or has not.
+    fn hop(name: &str, accepted: &str, let_in: bool) -> Hop {
+        Hop {
+            name: Some(name.into()),
+            software: Some("OpenSSH_9.2".into()),
+            host_key: Some(name.into()),
+            accepted: Some(accepted.into()),
+            let_in: let_in.then_some(Duration::ZERO),
+            ..Hop::default()
+        }
+    }
+
+    fn signed(host: &str, key: &str, user_verified: bool) -> Request {
+        Request {
+            record: 1,
+            signed: true,
+            code: None,
+            reason: None,
+            next: None,
+            key: key.into(),
+            token: None,
+            user: None,
+            host_key: Some(host.into()),
+            hostbound: true,
+            bindings: vec![],
+            user_verified: Some(user_verified),
+            verified_by: None,
+            prompts: vec![],
+            total_ms: 0,
+            person_ms: 0,
+            token_ms: 0,
+        }
+    }
+
+    /// What is said of verify-required, and at which hosts; None where the rehearsal has failed.
+    fn judged(
+        jump: Jump,
+        behind: usize,
+        hops: Vec<Hop>,
+        requests: &[Request],
+    ) -> Option<(VerifyRequired, Vec<String>)> {
+        let road = Road { destination: "leaf".into(), jump };
+        let words = Words { hops, behind, complaints: vec![] };
+        let evidence = Evidence { road: &road, words: &words, requests, code: Some(0), unreachable: None };
+        let remarks = evidence.remarks().into_iter().filter(|remark| remark.code == "verify-required-not-enforced");
+        let verdict = (evidence.verify_required(), remarks.filter_map(|remark| remark.host).collect());
+        evidence.cause().is_none().then_some(verdict)
+    }
+
+    #[test]
+    fn only_the_signature_that_let_in_says_what_the_host_itself_demands() {
+        use VerifyRequired::{NotEnforced, NotTested};
+        let (touch, pin) = ("touch", "pin");
+        let leaf = |accepted| vec![hop("jump", touch, true), hop("leaf", accepted, true)];
+        let login = |key, verified| vec![signed("jump", touch, false), signed("leaf", key, verified)];
+        let at = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        // The jump host stands in the person's settings, or on the command line.
+        for jump in [Jump::None, Jump::Through("jump".into())] {
+            let judged = |hops, requests: &[Request]| judged(jump.clone(), 1, hops, requests);
+            assert_eq!(judged(leaf(pin), &login(pin, true)), Some((NotTested, at(&["jump"]))));
+            assert_eq!(judged(leaf(touch), &login(touch, false)), Some((NotEnforced, at(&["jump", "leaf"]))));
+            let mut refused = login(touch, false);
+            refused.push(signed("leaf", pin, true));
+            assert_eq!(judged(leaf(pin), &refused), Some((NotTested, at(&["jump"]))));
+            // A key of a file let in, of which the agent knows nothing.
+            assert_eq!(judged(leaf("file"), &login(touch, false)), Some((NotTested, at(&["jump"]))));
+            // It never came there.
+            assert_eq!(judged(vec![hop("jump", touch, true)], &[signed("jump", touch, false)]), None);
+        }
+        let direct = judged(Jump::None, 0, vec![hop("leaf", touch, true)], &[signed("leaf", touch, false)]);
+        assert_eq!(direct, Some((NotEnforced, at(&["leaf"]))));
+        // The person's settings put a host before the one that the agent is forwarded to.
+        let forward = Jump::Forward("jump".into());
+        assert_eq!(judged(forward, 1, vec![hop("first", pin, true), hop("jump", touch, true)], &[]), None);
+    }
 
     #[test]
     fn the_guide_has_each_code() {

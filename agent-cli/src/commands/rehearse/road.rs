@@ -9,6 +9,12 @@ use tempfile::NamedTempFile;
 use crate::login::{CONNECT_TIMEOUT, HARMLESS, OPTIONS};
 use crate::problem::Problem;
 
+/// How often a host that is silent is asked whether it is there, in seconds, and how often in vain. Before the login `ssh` asks
+/// nothing, but waits as long for each of the host's answers: four minutes, and without this for ever.
+const ALIVE_INTERVAL: u32 = 80;
+/// What it is by default. The person's own interval alone is to mean what it means in earnest.
+const ALIVE_COUNT: u32 = 3;
+
 /// How the host is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Road {
@@ -73,7 +79,10 @@ impl Road {
         let options = OPTIONS.iter().filter(|option| !option.starts_with("RemoteCommand"));
         let options: String = options.map(|option| format!(" -o {option}")).collect();
         // Nobody is asked for anything between the two.
-        format!("ssh -v -n{options} -o ConnectTimeout=30 -- '{}' {HARMLESS}", self.destination)
+        let limits = format!(
+            "-o ConnectTimeout=30 -o ServerAliveInterval={ALIVE_INTERVAL} -o ServerAliveCountMax={ALIVE_COUNT}"
+        );
+        format!("ssh -v -n{options} {limits} -- '{}' {HARMLESS}", self.destination)
     }
 }
 
@@ -89,6 +98,7 @@ pub(super) fn settings(given: Option<&Path>) -> Result<NamedTempFile, Problem> {
     lines.extend(files.iter().map(|file| format!("Include \"{file}\"")));
     // Where the person has chosen none: theirs is one that a login can fail by.
     lines.push(format!("ConnectTimeout {CONNECT_TIMEOUT}"));
+    lines.push(format!("ServerAliveInterval {ALIVE_INTERVAL}"));
     let failed = |error: std::io::Error| Problem::failed(format!("ssh's settings can't be written: {error}"));
     let mut file = NamedTempFile::new().map_err(failed)?;
     file.write_all((lines.join("\n") + "\n").as_bytes()).map_err(failed)?;
@@ -136,6 +146,9 @@ mod tests {
         assert!(
             forwarded[5].starts_with("ssh -v -n -o BatchMode=yes ") && forwarded[5].ends_with(" -- 'me@leaf' true")
         );
+        for limit in ["ConnectTimeout=30", "ServerAliveInterval=80", "ServerAliveCountMax=3"] {
+            assert!(forwarded[5].contains(&format!(" -o {limit} ")), "{}", forwarded[5]);
+        }
         let road = Road { destination: "c".into(), jump: Jump::Through("a,b".into()) };
         assert_eq!(road.hosts(), ["a", "b", "c"]);
     }
@@ -158,7 +171,9 @@ mod tests {
         let place = |line: &str| text.lines().position(|other| other == line).unwrap();
         assert!(place("ControlPath none") < place("Include \"~/.ssh/config\""));
         assert!(place("Include \"~/.ssh/config\"") < place("Include \"/etc/ssh/ssh_config\""));
-        assert!(place("Include \"/etc/ssh/ssh_config\"") < place("ConnectTimeout 240"), "the person's own comes first");
+        for line in ["ConnectTimeout 240", "ServerAliveInterval 80"] {
+            assert!(place("Include \"/etc/ssh/ssh_config\"") < place(line), "the person's own comes first");
+        }
         assert!(
             !std::fs::read_to_string(settings(Some(Path::new("none"))).unwrap().path()).unwrap().contains("Include")
         );

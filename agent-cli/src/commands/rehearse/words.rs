@@ -40,6 +40,8 @@ pub(super) struct Hop {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     pub(super) hops: Vec<Hop>,
+    /// How many of the hosts behind another one `ssh` goes to by a ProxyJump: of those it says so before it speaks to any.
+    pub(super) behind: usize,
     /// The lines that are no course of things: what failed, and what hosts say.
     pub(super) complaints: Vec<String>,
 }
@@ -52,7 +54,15 @@ const MOST_COMPLAINTS: usize = 64;
 const LONGEST_COMPLAINT: usize = 300;
 
 /// The lines beside debugging that say nothing is wrong.
-const OF_COURSE: [&str; 5] = ["OpenSSH_", "Transferred: ", "Bytes per second: ", "Killed by signal", "Connection to "];
+const OF_COURSE: [&str; 4] = ["OpenSSH_", "Transferred: ", "Bytes per second: ", "Killed by signal"];
+
+fn is_of_course(line: &str) -> bool {
+    OF_COURSE.iter().any(|begin| line.starts_with(begin))
+        || line.starts_with("Connection to ") && !line.ends_with(TIMED_OUT)
+}
+
+/// How ssh ends where a host that it was connected to answers no longer: `Connection to ADDRESS port PORT timed out`.
+const TIMED_OUT: &str = " timed out";
 
 impl Words {
     pub(super) fn read(lines: &[Line]) -> Self {
@@ -69,7 +79,7 @@ impl Words {
             if let Some(hop) = self.hops.last_mut().filter(|hop| hop.software.is_some()) {
                 hop.let_in.get_or_insert(line.at);
             }
-        } else if !line.text.trim().is_empty() && !OF_COURSE.iter().any(|begin| line.text.starts_with(begin)) {
+        } else if !line.text.trim().is_empty() && !is_of_course(line.text.trim_end()) {
             if self.complaints.len() >= MOST_COMPLAINTS {
                 self.complaints.remove(0);
             }
@@ -77,7 +87,16 @@ impl Words {
         }
     }
 
+    /// Whether a host answered no longer once it had spoken.
+    pub(super) fn fell_silent(&self) -> bool {
+        self.complaints.iter().any(|line| line.starts_with("Connection to ") && line.ends_with(TIMED_OUT))
+    }
+
     fn said(&mut self, said: &str) {
+        if said.starts_with("Setting implicit ProxyCommand from ProxyJump: ") {
+            self.behind += 1;
+            return;
+        }
         if let Some(rest) = said.strip_prefix("Connecting to ") {
             let hop = self.hop_to_begin();
             let (name, address) = rest.split_once(" [").unwrap_or((rest, ""));
@@ -152,6 +171,7 @@ mod tests {
 
     /// As OpenSSH 9.2 says it, of which what is not read here is left out.
     const THROUGH_JUMP: &str = "OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026
+        debug1: Setting implicit ProxyCommand from ProxyJump: ssh -F conf -v -W '[%h]:%p' jump
         debug1: Executing proxy command: exec ssh -F conf -v -W '[127.0.0.1]:32202' jump
         debug1: Connecting to jump.example [192.0.2.1] port 22.
         debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2p1 Debian-2+deb12u10
@@ -175,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_hop_has_what_was_said_of_it() {
-        let Words { hops, complaints } = read(THROUGH_JUMP);
+        let Words { hops, behind, complaints } = read(THROUGH_JUMP);
         let [jump, leaf] = &hops[..] else { panic!("{hops:#?}") };
         let expected = Hop {
             name: Some("jump.example".into()),
@@ -189,13 +209,13 @@ mod tests {
             methods: vec!["publickey".into(), "password".into()],
             offered: vec!["SHA256:other".into(), "SHA256:key".into()],
             accepted: Some("SHA256:key".into()),
-            let_in: Some(Duration::from_millis(13)),
+            let_in: Some(Duration::from_millis(14)),
             ..Hop::default()
         };
         assert_eq!(*jump, expected);
         assert_eq!((leaf.user.as_deref(), leaf.host_key.as_deref()), (Some("you"), Some("SHA256:leaf")));
         assert!(!leaf.known && !leaf.hostbound && leaf.let_in.is_none());
-        assert_eq!(complaints, ["you@127.0.0.1: Permission denied (publickey)."]);
+        assert_eq!((behind, complaints), (1, vec!["you@127.0.0.1: Permission denied (publickey).".to_owned()]));
     }
 
     #[test]
