@@ -9,6 +9,7 @@ mod shown;
 mod throw_away;
 mod words;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -101,6 +102,12 @@ fn forget(road: &Road) -> Result<ExitCode, Problem> {
         Ok(true) => Ok(ExitCode::SUCCESS),
         Ok(false) => Err(Problem::failed("no rehearsal of this way is kept")
             .next("`agent-cli status` names each, with -J or -A as it was.")),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Problem::failed(format!("what is kept can't be read: {error}")).next(format!(
+                "Another version may have written it. Take {} away: all ways are forgotten then.",
+                kept::path(&paths).display()
+            )))
+        }
         Err(error) => Err(Problem::failed(format!("what is kept can't be changed: {error}"))
             .next(format!("See that {} is yours and has room.", paths.state.display()))),
     }

@@ -34,8 +34,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     };
     let rehearsals = Rehearsed::of(&status);
     if options.json {
-        let rehearsals = rehearsals.unwrap_or_default();
-        print_json(&Answer { entry: Entry::of(&status), rehearsal: rehearsals.first(), rehearsals: &rehearsals })?
+        let rehearsals = rehearsals.ok();
+        let rehearsal = rehearsals.as_ref().and_then(|all| all.first());
+        print_json(&Answer { entry: Entry::of(&status), rehearsal, rehearsals: rehearsals.as_deref() })?
     } else {
         print(&describe(&status))?;
         print(&aligned("", Rehearsed::describe(rehearsals).into_iter().map(|line| ("rehearsal", line))))?;
@@ -173,7 +174,8 @@ struct Answer<'a> {
     #[serde(flatten)]
     entry: Entry<'a>,
     rehearsal: Option<&'a Rehearsed>,
-    rehearsals: &'a [Rehearsed],
+    /// None where they can't be read.
+    rehearsals: Option<&'a [Rehearsed]>,
 }
 
 #[derive(Debug, Serialize)]

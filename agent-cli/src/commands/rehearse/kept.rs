@@ -1,6 +1,7 @@
-//! The last rehearsal of each way, for whoever asks later whether there was one, and whether it says anything of today.
+//! The last rehearsal of each of the last ways, for whoever asks later whether there was one, and whether it says anything of today.
 
 use std::io;
+use std::path::PathBuf;
 
 use agent::config::Loaded;
 use agent::config::rehearse::RehearseConfig;
@@ -16,31 +17,16 @@ use crate::agent_socket::Held;
 /// Of so many ways.
 const MOST: usize = 20;
 
+pub(super) fn path(paths: &Paths) -> PathBuf {
+    paths.state.join("rehearsals.json")
+}
+
 fn file(paths: &Paths) -> StateFile {
-    StateFile::at(paths.state.join("rehearsals.json"))
+    StateFile::at(path(paths))
 }
 
 /// Keeps it, behind those of other ways.
 pub(super) fn keep(paths: &Paths, rehearsal: &Rehearsal) -> io::Result<()> {
-    change(paths, |all| {
-        all.retain(|kept| kept.way() != rehearsal.way());
-        all.push(rehearsal.clone());
-        all.drain(..all.len().saturating_sub(MOST));
-    })
-}
-
-/// Forgets that of this way. Whether there was one.
-pub(super) fn forget(paths: &Paths, way: Way<'_>) -> io::Result<bool> {
-    let mut found = false;
-    change(paths, |all| {
-        let before = all.len();
-        all.retain(|kept| kept.way() != way);
-        found = all.len() < before;
-    })?;
-    Ok(found)
-}
-
-fn change(paths: &Paths, change: impl FnOnce(&mut Vec<Rehearsal>)) -> io::Result<()> {
     let file = file(paths);
     file.change(|| {
         // What another version has written is given up: what comes counts.
@@ -49,12 +35,29 @@ fn change(paths: &Paths, change: impl FnOnce(&mut Vec<Rehearsal>)) -> io::Result
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
             Err(error) => return Err(error),
         };
-        change(&mut all);
+        all.retain(|kept| kept.way() != rehearsal.way());
+        all.push(rehearsal.clone());
+        all.drain(..all.len().saturating_sub(MOST));
         Ok(Some(all))
     })
 }
 
-/// The last one of each way, the newest first.
+/// Forgets that of this way. Whether there was one; where there was none, and where the file can't be understood, it stays as
+/// it is.
+pub(super) fn forget(paths: &Paths, way: Way<'_>) -> io::Result<bool> {
+    let file = file(paths);
+    let mut found = false;
+    file.change(|| {
+        let mut all: Vec<Rehearsal> = file.read()?.unwrap_or_default();
+        let before = all.len();
+        all.retain(|kept| kept.way() != way);
+        found = all.len() < before;
+        Ok::<_, io::Error>(found.then_some(all))
+    })?;
+    Ok(found)
+}
+
+/// The last one of each way that is kept, the newest first.
 pub(crate) fn last_of_each(paths: &Paths) -> io::Result<Vec<Rehearsal>> {
     let all: Vec<Rehearsal> = file(paths).read()?.unwrap_or_default();
     let mut last: Vec<Rehearsal> = Vec::new();

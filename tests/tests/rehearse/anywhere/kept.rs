@@ -1,7 +1,7 @@
 //! What status and doctor say of the last rehearsal of each way.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -90,7 +90,10 @@ fn each_way_is_told_of() {
     );
 
     way.forget(&["-A", "nowhere..invalid", "device"], 0);
+    let written = || fs::metadata(way.env.path("state/fido-ssh-agent/rehearsals.json")).unwrap().ino();
+    let before = written();
     way.forget(&["-A", "nowhere..invalid", "device"], 1);
+    assert_eq!(written(), before, "it stays where nothing is found");
     // The way is another one without what was forwarded.
     way.forget(&["device"], 1);
     way.forget(&["nowhere..invalid"], 0);
@@ -150,6 +153,12 @@ fn a_rehearsal_says_something_of_today_or_not() {
     let (verdict, reason) = way.doctor();
     assert!(verdict == "warning" && reason.starts_with("the last one can't be read"), "{reason}");
     assert!(way.agent.cli(["status"]).run().success().stdout.contains("\nrehearsal  rehearse again: it can't be read"));
+    let status: Value = serde_json::from_str(&way.agent.cli(["status", "--json"]).run().success().stdout).unwrap();
+    assert_eq!((&status["rehearsal"], &status["rehearsals"]), (&Value::Null, &Value::Null), "not that there was none");
+    // Nothing can be found in it, nor is it known that there is nothing.
+    let problem = way.agent.cli(["rehearse", "--forget", "jump"]).run().code(1).stderr;
+    assert!(problem.contains("can't be read") && problem.contains(&file.display().to_string()), "{problem}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "[{}]", "it stays as it is");
     way.fails(&["nowhere..invalid"], 0);
     assert_eq!(way.doubts().len(), 1, "it is kept all the same");
 }
