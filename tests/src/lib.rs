@@ -38,6 +38,7 @@ mod program;
 mod protocol;
 mod rival;
 mod scene;
+mod skipped;
 mod strace;
 mod terminal;
 mod tmux;
@@ -63,6 +64,7 @@ pub use protocol::{
 };
 pub use rival::Rival;
 pub use scene::Scene;
+pub use skipped::skipped;
 pub use strace::{Strace, Thread};
 pub use terminal::Terminal;
 pub use tmux::Tmux;

@@ -5,12 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use soft_token::{Device, TokenOptions};
-use tests::{Agent, Doctor, Env, PIN, Recipe};
+use tests::{Agent, Doctor, Env, PIN, Recipe, skipped};
 
 /// A good set-up whose programs are held to files' permissions.
 struct Ready {
@@ -23,10 +22,7 @@ impl Ready {
     /// None where the machine is not the scenario's own.
     fn in_vm() -> Option<Self> {
         if std::env::var_os("VM").is_none() {
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: the devices and the clock are changed in the virtual machine only"
-            );
+            skipped("the devices and the clock are changed in the virtual machine only");
             return None;
         }
         let env = Env::new();

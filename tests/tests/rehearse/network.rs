@@ -1,8 +1,6 @@
 //! What only a network can do: wires that are pulled, and what is sent and never arrives.
 
-use std::io::Write;
-
-use tests::{End, Network, Recipe, TokenKind};
+use tests::{End, Network, Recipe, TokenKind, skipped};
 
 use super::Way;
 
@@ -10,8 +8,7 @@ use super::Way;
 fn way() -> Option<Way> {
     let way = Way::on_a_network(TokenKind::Fingerprint, &Recipe::ed25519().verify_required());
     if way.env.network().is_none() {
-        // Not by what cargo hides: that it was skipped is to be seen.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: it takes NETWORK=namespaces to have wires to pull");
+        skipped("it takes NETWORK=namespaces to have wires to pull");
         return None;
     }
     Some(way)
