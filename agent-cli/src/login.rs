@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -74,8 +75,9 @@ pub(crate) fn run(arguments: &[OsString], agent: Option<&Path>, terminal: &mut T
     while_asked_here(terminal, || wait(&mut ssh, began), hang_up)
 }
 
-/// Runs `ssh -v` with these arguments, which is not to ask anybody anything. What is heard are its own words alone: not those of
-/// the `ssh` that goes to a jump host, nor what a host writes between them. It is ended once `heard` has heard enough.
+/// Runs `ssh -v` with these arguments, which is not to ask anybody anything. What is heard is its own log: not that of the `ssh`
+/// that goes to a jump host, nor a host's banner; but messages of the host's, and of whoever is on the way there, stand between
+/// its words and may look like them (SSH_MSG_DEBUG). It is ended once `heard` has heard enough.
 ///
 /// The folder is one in which nobody else makes files.
 pub(crate) fn listen(
@@ -89,6 +91,8 @@ pub(crate) fn listen(
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
     // Who opens both its ends waits for nobody, and it has no end as long as this is open.
     let open = OpenOptions::new().read(true).write(true).open(&pipe).map_err(failed)?;
+    let open = Mutex::new(Some(open));
+    let close = || drop(open.lock().unwrap_or_else(PoisonError::into_inner).take());
     let words = File::open(&pipe).map_err(failed)?;
     let mut ssh = Command::new("ssh");
     ssh.arg("-v").arg("-E").arg(&pipe).args(arguments).env("LC_ALL", "C");
@@ -98,12 +102,14 @@ pub(crate) fn listen(
     let (enough, interrupted) = (hang_up(&ssh), hang_up(&ssh));
     let hear = || {
         std::thread::scope(|scope| {
-            scope.spawn(move || {
+            scope.spawn(|| {
                 let _ = ssh.wait();
-                drop(open);
+                close();
             });
             let ended = each_line(words, |line| heard(&String::from_utf8_lossy(line)));
             enough();
+            // Nobody listens any more: `ssh` is not to wait for that, however much a host has it write.
+            close();
             ended.map_err(failed)
         })
     };

@@ -1,12 +1,15 @@
 //! Whether a host demands that the token verifies its user, tested with a key that is made for that.
 
-use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{fs, thread};
 
 use agent::audit::record::Act;
 use serde_json::{Value, json};
 use soft_token::{Command, What};
+use ssh_key::{HashAlg, PublicKey};
 use tests::{PATIENCE, PIN, Program, Recipe, Running, Terminal, TokenKind, built};
 
 use super::{Way, codes, rehearsals};
@@ -184,6 +187,7 @@ fn the_line_is_not_there() {
     let mut testing = way.tests(&["device"]);
     testing.line(2);
     testing.rehearsal.type_line("n");
+    testing.rehearsal.stderr().wait_for("Take the line out at device again");
     assert_eq!(not_tested(&testing.told()), "left-untested");
 
     let mut testing = way.tests(&["device"]);
@@ -198,6 +202,84 @@ fn the_line_is_not_there() {
     way.device.authorize_line(&format!("{begin}expiry-time=\"2001{}\n", &rest["2026".len()..]));
     testing.go_on(0);
     assert_eq!(not_tested(&testing.told()), "throw-away-key-refused");
+}
+
+/// The host refuses the signature, but not for what nobody was verified.
+#[test]
+fn the_line_goes_before_the_token_is_touched() {
+    let way = way();
+    way.device.setting("PubkeyAuthOptions verify-required");
+    let before = fs::read(way.env.path("device/authorized_keys")).unwrap();
+    let mut testing = way.tests(&["device"]);
+    let line = testing.line(2);
+    way.device.authorize_line(&format!("{line}\n"));
+    testing.rehearsal.type_line("");
+    testing.rehearsal.stderr().wait_for("Touch the token. Nothing else");
+    fs::write(way.env.path("device/authorized_keys"), before).unwrap();
+    way.touch(1);
+    let told = testing.told();
+    assert_eq!(not_tested(&told), "throw-away-login-unclear");
+    assert!(told["not_tested"]["what"].as_str().unwrap().contains("then no more"), "{told:#}");
+}
+
+/// It says so of whatever key it is offered.
+#[test]
+fn a_host_that_takes_each_key() {
+    let way = way();
+    way.device.setting(&format!("AuthorizedKeysCommandUser {}", way.env.user()));
+    way.device.setting("AuthorizedKeysCommand /bin/echo %t %k");
+    way.device.setting("PubkeyAuthOptions verify-required");
+    let mut testing = way.tests(&["device"]);
+    testing.line(2);
+    testing.go_on(0);
+    assert_eq!(not_tested(&testing.told()), "each-key-taken");
+}
+
+/// Before the host is known, anybody on the way there can write what looks like a line of ssh's.
+#[test]
+fn a_stranger_on_the_way_writes_what_ssh_would() {
+    let way = way();
+    let mut testing = way.tests(&["device"]);
+    let line = testing.line(2);
+    let key = PublicKey::from_openssh(line.split_once("Z\" ").unwrap().1).unwrap();
+    let key = format!("key ED25519-SK {} explicit", key.fingerprint(HashAlg::Sha256));
+    let forged = [
+        format!("Offering public key: {key}"),
+        format!("Server accepts key: {key}"),
+        "Authentications that can continue: publickey".into(),
+    ];
+    let stranger = stranger_who_says(forged.map(|line| format!("\ndebug1: {line}")).concat());
+    let device = way.device.address();
+    let at = |address: SocketAddr| format!("HostName {}\n  Port {}\n", address.ip(), address.port());
+    way.reconfigure(&at(device), &at(stranger));
+    let ssh = way.env.program("ssh").arg("-vF").arg(way.env.ssh_config()).args(["device", "true"]).run().code(255);
+    assert!(ssh.stderr.contains(&format!("\ndebug1: Server accepts key: {key}")), "{}", ssh.stderr);
+    testing.go_on(0);
+    assert_eq!(not_tested(&testing.told()), "throw-away-login-unclear");
+}
+
+/// Somebody who has this message for whoever connects (RFC 4253, section 11.3), and nothing else.
+fn stranger_who_says(message: String) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut payload = vec![4, 0];
+    for text in [message.as_bytes(), b""] {
+        payload.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+        payload.extend(text);
+    }
+    // In blocks of 8 bytes, of which at least 4 are padding (RFC 4253, section 6).
+    let padding = 12 - (4 + 1 + payload.len() + 4) % 8;
+    let length = u32::try_from(1 + payload.len() + padding).unwrap().to_be_bytes();
+    let packet = [&length[..], &[u8::try_from(padding).unwrap()], &payload, &vec![0; padding]].concat();
+    thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let said = connection.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").and_then(|()| connection.write_all(&packet));
+            // What was said arrives only if what comes is read.
+            let _ = said.and_then(|()| connection.shutdown(Shutdown::Write));
+            let _ = io::copy(&mut connection, &mut io::sink());
+        }
+    });
+    address
 }
 
 #[test]

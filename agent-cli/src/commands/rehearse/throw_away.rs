@@ -6,6 +6,7 @@ mod line;
 mod reason;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::Permissions;
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
@@ -30,7 +31,7 @@ use crate::login;
 use crate::new_key::{KeyFiles, key_files};
 use crate::problem::Problem;
 use crate::terminal::Terminal;
-use heard::{Heard, Outcome};
+use heard::{Heard, Offers, Outcome};
 use line::Line;
 use reason::Reason;
 
@@ -86,8 +87,8 @@ impl Rehearsed<'_> {
     /// Makes the key, has the person put it there, and logs in with it.
     fn attempt(self, terminal: &mut Terminal) -> Result<Verdict, Problem> {
         let destination = &self.road.destination;
-        let tokens = tokens()?;
-        if !tokens.is_empty() && tokens.iter().all(verifies_always) {
+        let before = tokens()?;
+        if !before.is_empty() && before.iter().all(verifies_always) {
             return Ok(Err(self.untested(Reason::TokenVerifiesAlways, None)));
         }
         terminal.say(&format!(
@@ -95,26 +96,32 @@ impl Rehearsed<'_> {
              keeps nothing of it, the agent does not get it, and its file is gone in the end."
         ));
         let folder = private_folder()?;
-        let file = folder.path().join("key");
-        let (made, files) = make(self.algorithm()?, &file, folder.path(), terminal)?;
-        if tokens.iter().any(|token| token.device == made.token && verifies_always(token)) {
+        let (made, files) = make(self.algorithm()?, folder.path(), terminal)?;
+        // It may have been plugged in since.
+        if tokens()?.iter().any(|token| token.device == made.token && verifies_always(token)) {
             return Ok(Err(self.untested(Reason::TokenVerifiesAlways, None)));
         }
         let hop = self.rehearsal.hops.last();
         let software = hop.and_then(|hop| hop.software.as_deref());
         let line = Line::of(files.public.trim_end(), software, Timestamp::now());
-        if !line.is_put_there(destination, hop.and_then(|hop| hop.user.as_deref()), terminal)? {
-            return Ok(Err(self.untested(Reason::LeftUntested, None)));
-        }
-        let outcome = match self.log_in(&file, &files.fingerprint, folder, terminal) {
-            Err(problem) if !problem.is_interruption() => Ok(Outcome::Unclear(Some(problem.what().to_owned()))),
+        let is_put_there = line.is_put_there(destination, terminal);
+        let outcome = match is_put_there {
+            Ok(true) => self.log_in(folder, terminal).map(Some),
+            Ok(false) => Ok(None),
+            Err(problem) => Err(problem),
+        };
+        let outcome = match outcome {
+            Err(problem) if !problem.is_interruption() => Ok(Some(Outcome::Unclear(Some(problem.what().to_owned())))),
             outcome => outcome,
         };
+        // Whatever came of it, it may be there.
         terminal.say(&format!("Take the line out at {destination} again; it is of no use {}.", line.after()));
-        Ok(match outcome? {
+        let Some(outcome) = outcome? else { return Ok(Err(self.untested(Reason::LeftUntested, None))) };
+        Ok(match outcome {
             Outcome::LetIn => Ok(VerifyRequired::NotEnforced),
             Outcome::SignatureRefused => Ok(VerifyRequired::Enforced),
             Outcome::KeyRefused => Err(self.untested(Reason::KeyRefused, None)),
+            Outcome::EachKeyTaken => Err(self.untested(Reason::EachKeyTaken, None)),
             Outcome::NotSigned(said) => Err(self.untested(Reason::NotSigned, Some(&said))),
             Outcome::Unclear(said) => Err(self.untested(Reason::Unclear, self.refused_since().or(said).as_deref())),
         })
@@ -130,26 +137,21 @@ impl Rehearsed<'_> {
 
     /// The same way, but that the last `ssh` on it has this key alone. Those that go to the jump hosts have the agent's still: they
     /// are given none of these options.
-    fn log_in(
-        self,
-        file: &Path,
-        fingerprint: &str,
-        folder: TempDir,
-        terminal: &mut Terminal,
-    ) -> Result<Outcome, Problem> {
-        const OURS: [&str; 6] = [
+    fn log_in(self, folder: TempDir, terminal: &mut Terminal) -> Result<Outcome, Problem> {
+        const OURS: [&str; 5] = [
             "AddKeysToAgent=no",
-            "FingerprintHash=sha256",
             "ForwardAgent=no",
             "IdentitiesOnly=yes",
             "IdentityAgent=none",
             "PreferredAuthentications=publickey",
         ];
         let options = OURS.iter().flat_map(|option| ["-o".into(), OsString::from(option)]);
-        let mut arguments: Vec<OsString> = options.chain(["-i".into(), file.into()]).collect();
+        let [unknown, key, again] = [UNKNOWN, KEY, KEY_AGAIN].map(|name| folder.path().join(name));
+        let keys = [&unknown, &key, &again].into_iter().flat_map(|file| ["-i".into(), file.into()]);
+        let mut arguments: Vec<OsString> = options.chain(keys).collect();
         arguments.extend(self.road.arguments(self.settings));
         terminal.say(&format!("Logging in on {} with that key.", self.road.destination));
-        let (mut voice, mut heard) = (terminal.voice()?, Heard::of(fingerprint));
+        let (mut voice, mut heard) = (terminal.voice()?, Heard::of(Offers { unknown, key, again }));
         login::listen(&arguments, folder.path(), terminal, |line| {
             let was_accepted = heard.is_accepted();
             let end = heard.hear(line);
@@ -190,13 +192,14 @@ fn private_folder() -> Result<TempDir, Problem> {
     folder.map_err(|error| Problem::failed(format!("there is no folder for it: {error}")))
 }
 
-/// Makes the key, and writes its file. Nobody keeps it: the token holds nothing of it, and the agent is not given it.
-fn make(
-    algorithm: Algorithm,
-    file: &Path,
-    folder: &Path,
-    terminal: &mut Terminal,
-) -> Result<(Generated, KeyFiles), Problem> {
+/// The files in the folder.
+const KEY: &str = "key";
+const KEY_AGAIN: &str = "key.pub";
+const UNKNOWN: &str = "unknown.pub";
+
+/// Makes the key, and writes its files; and that of a key that no host can know, since nobody has its private half. Nobody keeps
+/// it: the token holds nothing of it, and the agent is not given it.
+fn make(algorithm: Algorithm, folder: &Path, terminal: &mut Terminal) -> Result<(Generated, KeyFiles), Problem> {
     let wanted = Generate {
         application: "ssh:throw-away".into(),
         algorithm,
@@ -207,16 +210,23 @@ fn make(
         backup_of: None,
         replaces: None,
     };
-    let place = Place::check(file, folder)?;
+    let place = Place::check(&folder.join(KEY), folder)?;
     let control = Control::connect()?;
     let made = match Conversation::begin(control, terminal, &control::Request::Generate(wanted))?.result()? {
         Event::Generated(made) => made,
         other => return Err(unexpected(&other)),
     };
-    let files = key_files(&made, "throw-away", None)
-        .map_err(|error| Problem::failed(format!("the key has no form as an OpenSSH key file: {error}")))?;
-    place.write(&files).map_err(|failed| Problem::failed(format!("{}: {}", failed.path.display(), failed.error)))?;
-    Ok((made, files))
+    let files = |made: &Generated| {
+        key_files(made, "throw-away", None)
+            .map_err(|error| Problem::failed(format!("the key has no form as an OpenSSH key file: {error}")))
+    };
+    let unknown = files(&Generated { application: "ssh:unknown".into(), ..made.clone() })?;
+    let made_files = files(&made)?;
+    let not_written = |path: &Path, error: &dyn Display| Problem::failed(format!("{}: {error}", path.display()));
+    place.write(&made_files).map_err(|failed| not_written(&failed.path, &failed.error))?;
+    let path = folder.join(UNKNOWN);
+    std::fs::write(&path, unknown.public).map_err(|error| not_written(&path, &error))?;
+    Ok((made, made_files))
 }
 
 #[cfg(test)]

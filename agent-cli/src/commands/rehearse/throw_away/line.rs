@@ -35,23 +35,21 @@ impl Line {
     }
 
     /// Asks the person to put it there, and whether they have.
-    pub(super) fn is_put_there(
-        &self,
-        destination: &str,
-        user: Option<&str>,
-        terminal: &mut Terminal,
-    ) -> Result<bool, Problem> {
-        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
+    pub(super) fn is_put_there(&self, destination: &str, terminal: &mut Terminal) -> Result<bool, Problem> {
         for line in [
             "",
             &format!(
-                "Put this line among the keys{user} at {destination}, in the way that your own key's line got there, and with the \
-                 options that that one has as well (verify-required, say):"
+                "Put this line beside your own key's at {destination}, in the way that that one got there. If `verify-required,` is \
+                 before your own key, put it before this line, too; if not, do not."
             ),
             "",
             &self.text,
             "",
-            &format!("It lets the key run nothing but `true`, and is of no use {}.", self.after()),
+            &format!(
+                "By the words before the key it runs nothing but `true`, and is of no use {}. Where such words are not kept (in some \
+                 directories and network devices), type n: it would let in whoever has your token.",
+                self.after()
+            ),
         ] {
             terminal.say(line);
         }

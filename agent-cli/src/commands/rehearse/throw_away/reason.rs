@@ -11,19 +11,21 @@ pub(super) enum Reason {
     NoKey,
     LeftUntested,
     KeyRefused,
+    EachKeyTaken,
     NotSigned,
     Unclear,
 }
 
 impl Reason {
     #[cfg(test)]
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::NotAskedFor,
         Self::LoginFailed,
         Self::TokenVerifiesAlways,
         Self::NoKey,
         Self::LeftUntested,
         Self::KeyRefused,
+        Self::EachKeyTaken,
         Self::NotSigned,
         Self::Unclear,
     ];
@@ -36,6 +38,7 @@ impl Reason {
             Self::NoKey => "no-throw-away-key",
             Self::LeftUntested => "left-untested",
             Self::KeyRefused => "throw-away-key-refused",
+            Self::EachKeyTaken => "each-key-taken",
             Self::NotSigned => "throw-away-key-not-signed",
             Self::Unclear => "throw-away-login-unclear",
         }
@@ -49,6 +52,7 @@ impl Reason {
             Self::NoKey => "no key could be made for it",
             Self::LeftUntested => "you have left it so",
             Self::KeyRefused => "it does not take the key that was made for it",
+            Self::EachKeyTaken => "it says of each key that it would take it, of one too that it can't know",
             Self::NotSigned => "ssh got no signature by the key that was made for it",
             Self::Unclear => "the login with the key that was made for it came to no end",
         }
@@ -64,6 +68,7 @@ impl Reason {
                 "See that the line stands there whole, for the user you log in as, and where the host looks for your own key; and \
                  that its clock is right. Then repeat: each time has a line of its own."
             }
+            Self::EachKeyTaken => "Ask its administrator: of such a host a refusal tells nothing.",
             Self::NotSigned => {
                 "Leave the token that the key was made on plugged in, and touch it when you are told to. ssh needs its helper for \
                  tokens (ssh-sk-helper), and you the right to open the token's device."
