@@ -1,5 +1,6 @@
 //! The programs under test, as cargo built them.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -34,7 +35,15 @@ fn build(cargo: &Path, folder: &Path) -> bool {
     };
     let target = folder.parent().expect("a profile's folder is in target");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-    let built = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // Cargo tells a test of its package. Where a build finds other words there than the last one did, it makes anew what has
+    // asked for them (ring), and all that is built on that.
+    let of_the_package =
+        |name: &OsString| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.to_string_lossy().starts_with(of));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| of_the_package(name)) {
+        command.env_remove(name);
+    }
+    let built = command
         .args(["build", "--quiet", "--workspace", "--profile", profile, "--target-dir"])
         .arg(target)
         .arg("--manifest-path")
