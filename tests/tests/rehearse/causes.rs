@@ -107,4 +107,5 @@ fn no_token_is_there() {
     let way = Way { token: env.bus().plug_again(unplugged), agent, jump, device, env, key };
     let told = way.told(rehearsal, 1);
     assert_eq!((&told["cause"]["code"], &told["cause"]["host"]), (&json!("token-absent"), &json!("jump")), "{told:#}");
+    assert_eq!(told["emergency"], json!([]), "nothing was tried that could differ");
 }

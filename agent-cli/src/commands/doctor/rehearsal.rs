@@ -31,7 +31,7 @@ pub(super) fn findings(
 }
 
 fn of_way(last: &Rehearsal, today: Today<'_>) -> Finding {
-    let what = format!("the last one of {} was at {}", last.road(), last.time);
+    let what = format!("the last one of {} was at {}", last.road(), last.time.strftime("%F %H:%M UTC"));
     let command = last.command();
     match last.doubts(today).as_slice() {
         [] => Finding::good(CHECK, what),

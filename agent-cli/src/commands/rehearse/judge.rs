@@ -112,7 +112,9 @@ impl Cause {
 
     fn next(self) -> &'static str {
         match self {
-            Self::NameUnknown => "Write it as your name servers know it, or give it a HostName in ~/.ssh/config.",
+            Self::NameUnknown => {
+                "Write it as your name servers know it, or give it a HostName in ~/.ssh/config. Behind -A these are the jump host's."
+            }
             Self::HostUnreachable => {
                 "See whether it runs, and whether address, port and the way there are right: one behind a jump host wants -J or -A."
             }
@@ -302,12 +304,15 @@ impl Evidence<'_> {
 
     /// What would differ in earnest.
     pub(super) fn emergency(&self) -> Vec<Finding> {
-        let mut differs = vec![finding(
-            "nothing-was-done",
-            Some(self.road.destination.clone()),
-            "only `true` was run there, so what your role lets you do is not known".into(),
-            "Ask whoever gave you the role, or try what changes nothing.",
-        )];
+        let mut differs = Vec::new();
+        if self.arrived() {
+            differs.push(finding(
+                "nothing-was-done",
+                Some(self.road.destination.clone()),
+                "only `true` was run there, so what your role lets you do is not known".into(),
+                "Ask whoever gave you the role, or try what changes nothing.",
+            ));
+        }
         for (place, hop) in self.words.hops.iter().enumerate() {
             if let (Some(name), Some(address)) = (&hop.name, &hop.looked_up) {
                 differs.push(finding(
