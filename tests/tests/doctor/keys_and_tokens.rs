@@ -91,8 +91,9 @@ fn a_backup_is_made_held_and_tried() {
     agent.cli(["remove", &backup.fingerprint()]).run().success();
     let other = agent.gen_keys(&Recipe::ed25519());
     let examination = doctor().examine(0);
-    let told = (String::from("warning"), format!("{what} is not held by the agent"));
-    assert!(of_check(&examination, "backup").contains(&told), "{:#?}", examination.0);
+    let not_held =
+        examination.of("warning").into_iter().find(|told| told["reason"] == format!("{what} is not held by the agent"));
+    assert_eq!(not_held.unwrap()["next"], "Add its file: `agent-cli add FILE`.", "{:#?}", examination.0);
     agent.cli(["remove", &other.fingerprint()]).run().success();
     agent.cli(["-S", "add"]).arg(backup.path()).run().success();
 

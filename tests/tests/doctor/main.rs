@@ -216,6 +216,7 @@ fn a_test_signature() {
     let ready = Ready::new();
     let (reason, next) = ready.doctor().args(["--sign"]).finds_worth_a_look("signature");
     assert!(reason.ends_with("hosts that demand verify-required refuse that"), "{reason}\n{next}");
+    assert!(next.contains("`user_verification`") && next.ends_with("`agent-cli gen-keys`."), "{next}");
 
     let verifying = ready.agent.gen_keys(&Recipe::ed25519().resident().verify_required());
     ready.env.person().always_types(PIN);
@@ -369,8 +370,8 @@ fn a_host_that_is_not_known() {
     ready.doctor().args(["device"]).finds_all_ready();
     // The host on the way is looked at as well.
     fs::write(ready.env.path("known_hosts"), format!("other {}\n", ready.device.key().to_openssh().unwrap())).unwrap();
-    let (reason, _) = ready.doctor().args(["other"]).finds_bad("known-hosts");
-    assert!(reason.contains("device is not known"), "{reason}");
+    let (reason, next) = ready.doctor().args(["other"]).finds_bad("known-hosts");
+    assert!(reason.contains("device is not known") && next.contains("compare its fingerprint"), "{reason}\n{next}");
 }
 
 /// Each host is looked at, and once, however often it is named or on the way; a way that leads back does not end the look.
@@ -396,8 +397,27 @@ fn hosts_that_are_met_again() {
     ready.ssh_setting("Host far\n  ProxyJump near,back\nHost back\n  ProxyJump far");
     known("far,back");
     assert_eq!(looked_at(&["far"], 1), ["far", "back", "near"]);
-    let (reason, _) = ready.doctor().args(["far"]).finds_bad("known-hosts");
-    assert!(reason.starts_with("near is not known"), "{reason}");
+    let (reason, next) = ready.doctor().args(["far"]).finds_bad("known-hosts");
+    assert!(reason.starts_with("near is not known") && next.contains("compare its fingerprint"), "{reason}\n{next}");
+}
+
+/// The way of the last one is one that the person mistyped: no name server is asked for what can be no name.
+#[test]
+fn a_rehearsal_that_failed() {
+    let ready = Ready::new();
+    let rehearse = |argument: &[&str]| {
+        ready.agent.cli(["rehearse", "-F"]).arg(ready.env.ssh_config()).arg("nowhere..invalid").args(argument).run()
+    };
+    rehearse(&[]).code(1);
+    let (reason, next) = ready.doctor().finds_worth_a_look("rehearsal");
+    assert!(
+        reason.starts_with("the last one of nowhere..invalid was at ") && reason.contains("it failed: its name"),
+        "{reason}"
+    );
+    let command = "agent-cli rehearse nowhere..invalid";
+    assert_eq!(next, format!("Rehearse it again: `{command}`. If you no longer go that way: `{command} --forget`."));
+    rehearse(&["--forget"]).success();
+    assert_eq!(ready.doctor().examine(0).of("warning").iter().filter(|told| told["check"] == "rehearsal").count(), 0);
 }
 
 /// What of ssh's configuration would keep the agent from its work.

@@ -59,14 +59,9 @@ pub(super) fn forget(paths: &Paths, way: Way<'_>) -> io::Result<bool> {
 
 /// The last one of each way that is kept, the newest first.
 pub(crate) fn last_of_each(paths: &Paths) -> io::Result<Vec<Rehearsal>> {
-    let all: Vec<Rehearsal> = file(paths).read()?.unwrap_or_default();
-    let mut last: Vec<Rehearsal> = Vec::new();
-    for rehearsal in all.into_iter().rev() {
-        if last.iter().all(|newer| newer.way() != rehearsal.way()) {
-            last.push(rehearsal);
-        }
-    }
-    Ok(last)
+    let mut all: Vec<Rehearsal> = file(paths).read()?.unwrap_or_default();
+    all.reverse();
+    Ok(all)
 }
 
 /// What holds today.

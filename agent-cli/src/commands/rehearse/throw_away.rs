@@ -105,11 +105,7 @@ impl Rehearsed<'_> {
         let software = hop.and_then(|hop| hop.software.as_deref());
         let line = Line::of(files.public.trim_end(), software, Timestamp::now());
         let is_put_there = line.is_put_there(destination, terminal);
-        let outcome = match is_put_there {
-            Ok(true) => self.log_in(folder, terminal).map(Some),
-            Ok(false) => Ok(None),
-            Err(problem) => Err(problem),
-        };
+        let outcome = is_put_there.and_then(|is_there| is_there.then(|| self.log_in(folder, terminal)).transpose());
         let outcome = match outcome {
             Err(problem) if !problem.is_interruption() => Ok(Some(Outcome::Unclear(Some(problem.what().to_owned())))),
             outcome => outcome,

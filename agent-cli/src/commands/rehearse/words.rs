@@ -54,15 +54,12 @@ const MOST_COMPLAINTS: usize = 64;
 const LONGEST_COMPLAINT: usize = 300;
 
 /// The lines beside debugging that say nothing is wrong.
-const OF_COURSE: [&str; 4] = ["OpenSSH_", "Transferred: ", "Bytes per second: ", "Killed by signal"];
+const OF_COURSE: [&str; 5] = ["OpenSSH_", "Transferred: ", "Bytes per second: ", "Killed by signal", "Connection to "];
 
-fn is_of_course(line: &str) -> bool {
-    OF_COURSE.iter().any(|begin| line.starts_with(begin))
-        || line.starts_with("Connection to ") && !line.ends_with(TIMED_OUT)
+/// Whether ssh ends so since a host that it was connected to answers no longer.
+fn tells_of_silence(line: &str) -> bool {
+    line.starts_with("Connection to ") && line.ends_with(" timed out")
 }
-
-/// How ssh ends where a host that it was connected to answers no longer: `Connection to ADDRESS port PORT timed out`.
-const TIMED_OUT: &str = " timed out";
 
 impl Words {
     pub(super) fn read(lines: &[Line]) -> Self {
@@ -79,7 +76,9 @@ impl Words {
             if let Some(hop) = self.hops.last_mut().filter(|hop| hop.software.is_some()) {
                 hop.let_in.get_or_insert(line.at);
             }
-        } else if !line.text.trim().is_empty() && !is_of_course(line.text.trim_end()) {
+        } else if tells_of_silence(line.text.trim_end())
+            || !line.text.trim().is_empty() && !OF_COURSE.iter().any(|begin| line.text.starts_with(begin))
+        {
             if self.complaints.len() >= MOST_COMPLAINTS {
                 self.complaints.remove(0);
             }
@@ -89,7 +88,7 @@ impl Words {
 
     /// Whether a host answered no longer once it had spoken.
     pub(super) fn fell_silent(&self) -> bool {
-        self.complaints.iter().any(|line| line.starts_with("Connection to ") && line.ends_with(TIMED_OUT))
+        self.complaints.iter().any(|line| tells_of_silence(line))
     }
 
     fn said(&mut self, said: &str) {
